@@ -1,0 +1,83 @@
+"""A key maker turns a call, or any other value, into the key under which its entry is stored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+from cachewright.target import load_target
+
+
+class Call:
+    """One call, bound to its function's signature.
+
+    A plain slotted class: one is built for every look-up on an engine of bytes.
+
+    Attributes:
+        function: ``module.qualname``, for messages; the namespace keeps functions apart.
+        names: parameter names in the order of the signature, without the ignored ones.
+        values: the bound arguments, defaults filled in, in the same order; ``*args`` is a tuple,
+            ``**kwargs`` a tuple of (name, value) pairs sorted by name.
+        typed: whether arguments of different types are different (as in functools).
+    """
+
+    __slots__ = ("function", "names", "typed", "values")
+
+    def __init__(
+        self, function: str, names: tuple[str, ...], values: tuple[object, ...], *, typed: bool = False
+    ) -> None:
+        self.function = function
+        self.names = names
+        self.values = values
+        self.typed = typed
+
+
+class KeyMaker(ABC):
+    """Two methods; both are pure: equal input gives equal keys in every process, for ever."""
+
+    @abstractmethod
+    def call_key(self, call: Call, /) -> str:
+        """Return the key of a call: lower-case hexadecimal, at least 128 bits.
+
+        Raises:
+            UnkeyableArgumentError: an argument has no canonical encoding; names the parameter.
+        """
+
+    @abstractmethod
+    def value_key(self, value: object, /) -> str:
+        """Return the key of one value, for direct use of a cache; see :meth:`call_key`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMakerInfo:
+    """The record by which a plugin announces a key maker.
+
+    Attributes:
+        name: what users write in ``key_maker=``.
+        target: ``"package.module:Class"`` of the :class:`KeyMaker`.
+        requires: distributions that have to be installed.
+        install: what to install when they are not.
+        summary: one line for tables.
+        distribution: filled in by the registry.
+    """
+
+    name: str
+    target: str
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    summary: str = ""
+    distribution: str = ""
+
+    def load(self) -> type[KeyMaker]:
+        """Import and return the key maker class.
+
+        Raises:
+            PluginLoadError: it cannot be imported or is no :class:`KeyMaker`.
+        """
+        return load_target(
+            self.target, KeyMaker, plugin=self.name, install=self.install or self.distribution
+        )
+
+    def from_distribution(self, distribution: str) -> KeyMakerInfo:
+        """Return this record with the distribution filled in."""
+        return replace(self, distribution=distribution)
