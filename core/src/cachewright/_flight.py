@@ -1,0 +1,296 @@
+"""A flight is one computation for one key that several callers share.
+
+Threads and tasks of any number of event loops wait for the same flight. It is owned by no caller: a
+task that started one may be cancelled, the work goes on. What ends without a result (its leader was
+interrupted, its event loop closed) is *abandoned*, and those who waited start over.
+
+Deadlocks are found exactly rather than by time-out: a flight knows which flights its computation
+waits for, and a caller that would close a circle computes on its own instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from _thread import allocate_lock
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future, Task
+    from collections.abc import Hashable
+    from types import TracebackType
+
+log = logging.getLogger("cachewright")
+
+ALOFT, LANDED, FAILED, ABANDONED = range(4)
+
+CHECK_SECONDS: Final = 5.0
+"""How long a caller waits before it looks whether the leader still exists."""
+
+LIMIT_SECONDS: Final = 600.0
+"""How long a caller waits at the most before it computes on its own, with a diagnostic."""
+
+_stack: ContextVar[tuple[Flight, ...]] = ContextVar("cachewright_flights", default=())
+"""The flights that the running code computes, outermost first."""
+
+_graph = allocate_lock()
+"""Guards every ``Flight.waits_for``; taken only by callers that themselves compute a flight."""
+
+
+class Flight:
+    """One computation.
+
+    Attributes:
+        key: the engine's key.
+        state: ALOFT, LANDED, FAILED or ABANDONED.
+        value: the result once LANDED.
+        error: the exception once FAILED.
+        stale: set by an invalidation; the result then still reaches those who waited, but is not stored.
+        storing: an asynchronous store is under way.
+        guard: held while ``stale`` is read and acted upon, so that a store and an invalidation exclude
+            each other.
+    """
+
+    __slots__ = (
+        "_latch",
+        "_loop_waiters",
+        "_traceback",
+        "error",
+        "guard",
+        "key",
+        "leader",
+        "stale",
+        "state",
+        "storing",
+        "task",
+        "value",
+        "waits_for",
+    )
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.state = ALOFT
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.stale = False
+        self.storing = False
+        self.guard = allocate_lock()
+        self.leader: threading.Thread | AbstractEventLoop | None = None
+        self.task: Task[None] | None = None
+        self.waits_for: set[Flight] = set()
+        self._traceback: TracebackType | None = None
+        self._latch = allocate_lock()
+        self._latch.acquire()
+        self._loop_waiters: dict[AbstractEventLoop, list[Future[None]]] | None = None
+
+    def result(self) -> Any:
+        """Return the value, or raise the exception as the leader saw it."""
+        if self.error is not None:
+            # Every waiter raises the same object: put the traceback back to where it was raised, or
+            # each of them would lengthen it for the next.
+            raise self.error.with_traceback(self._traceback)
+        return self.value
+
+    def leader_is_gone(self) -> bool:
+        """Whether nobody is left who could end this flight."""
+        leader = self.leader
+        if leader is None:
+            return False
+        if isinstance(leader, threading.Thread):
+            return not leader.is_alive()
+        return leader.is_closed() or not leader.is_running()
+
+
+class FlightTable:
+    """The flights of one cache, by key.
+
+    Attributes:
+        epoch: counts the flights that ended. A caller that missed before a flight ended, and leads the
+            next, has to look again: ``epoch`` tells whether that can be the case.
+    """
+
+    __slots__ = ("__weakref__", "_flights", "_lock", "epoch")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # keys may run user code in __eq__ that comes back here
+        self._flights: dict[Hashable, Flight] = {}
+        self.epoch = 0
+        _tables.add(self)
+        _watch_forks()
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def join(self, key: Hashable) -> tuple[Flight, bool]:
+        """Return the flight for ``key`` and whether the caller has to lead it."""
+        with self._lock:
+            flight = self._flights.get(key)
+            if flight is not None:
+                return flight, False
+            flight = self._flights[key] = Flight(key)
+            return flight, True
+
+    def end(
+        self, flight: Flight, state: int, *, value: Any = None, error: BaseException | None = None
+    ) -> None:
+        """Record how ``flight`` ended and wake everybody who waits for it; later calls do nothing."""
+        with self._lock:
+            if flight.state != ALOFT:
+                return
+            flight.value = value
+            flight.error = error
+            flight._traceback = None if error is None else error.__traceback__  # noqa: SLF001 - same module
+            flight.state = state
+            flight.task = None
+            self.epoch += 1
+            if self._flights.get(flight.key) is flight:
+                del self._flights[flight.key]
+            waiters, flight._loop_waiters = flight._loop_waiters, None  # noqa: SLF001
+        flight._latch.release()  # noqa: SLF001
+        for loop, futures in (waiters or {}).items():
+            try:
+                loop.call_soon_threadsafe(_wake, futures)
+            except RuntimeError:  # that loop closed meanwhile: nobody waits in it any more
+                continue
+
+    def detach(self, key: Hashable) -> Flight | None:
+        """Take the flight for ``key`` out of the table: later callers start a new one."""
+        with self._lock:
+            return self._flights.pop(key, None)
+
+    def detach_all(self) -> list[Flight]:
+        """Take all flights out of the table."""
+        with self._lock:
+            flights = list(self._flights.values())
+            self._flights.clear()
+            return flights
+
+    def wait(self, flight: Flight) -> bool:
+        """Block until ``flight`` has ended.
+
+        Returns:
+            False if the caller has to compute on its own, because waiting would never end: it computes
+            this very flight, or that flight waits for one of the caller's, or it takes too long.
+        """
+        if not _enter_wait(flight):
+            return False
+        try:
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while not flight._latch.acquire(timeout=CHECK_SECONDS):  # noqa: SLF001
+                if flight.leader_is_gone():
+                    self.end(flight, ABANDONED)
+                elif time.monotonic() > deadline:
+                    _report_limit(flight)
+                    return False
+            flight._latch.release()  # noqa: SLF001 - pass the latch on to the next waiter
+            return True
+        finally:
+            _leave_wait(flight)
+
+    async def wait_async(self, flight: Flight) -> bool:
+        """Wait in a task until ``flight`` has ended; see :meth:`wait`. Cancelling affects nobody else."""
+        import asyncio  # noqa: PLC0415 - only asynchronous callers pay for it
+
+        if not _enter_wait(flight):
+            return False
+        try:
+            loop = asyncio.get_running_loop()
+            deadline = time.monotonic() + LIMIT_SECONDS
+            while True:
+                future: Future[None] = loop.create_future()
+                with self._lock:
+                    if flight.state != ALOFT:
+                        return True
+                    if flight._loop_waiters is None:  # noqa: SLF001
+                        flight._loop_waiters = {}  # noqa: SLF001
+                    flight._loop_waiters.setdefault(loop, []).append(future)  # noqa: SLF001
+                await asyncio.wait((future,), timeout=CHECK_SECONDS)
+                if flight.state != ALOFT:
+                    return True
+                if flight.leader_is_gone():
+                    self.end(flight, ABANDONED)
+                elif time.monotonic() > deadline:
+                    _report_limit(flight)
+                    return False
+        finally:
+            _leave_wait(flight)
+
+    def _reset_after_fork(self) -> None:
+        # The threads that led these flights do not exist in the child, and the lock may be held by one.
+        self._lock = threading.RLock()
+        self._flights.clear()
+
+
+def lead(flight: Flight) -> object:
+    """Mark ``flight`` as computed by the running code; undo with :func:`unlead`."""
+    return _stack.set((*_stack.get(), flight))
+
+
+def unlead(token: Any) -> None:
+    """Undo :func:`lead`."""
+    _stack.reset(token)
+
+
+def _enter_wait(flight: Flight) -> bool:
+    mine = _stack.get()
+    if not mine:
+        return True
+    with _graph:
+        seen: set[Flight] = set()
+        frontier = [flight]
+        while frontier:
+            current = frontier.pop()
+            if current in mine:
+                return False
+            if current not in seen:
+                seen.add(current)
+                frontier.extend(current.waits_for)
+        for own in mine:
+            own.waits_for.add(flight)
+    return True
+
+
+def _leave_wait(flight: Flight) -> None:
+    mine = _stack.get()
+    if mine:
+        with _graph:
+            for own in mine:
+                own.waits_for.discard(flight)
+
+
+def _report_limit(flight: Flight) -> None:
+    log.warning(
+        "waited %.0f s for a computation led by %r; computing the value once more",
+        LIMIT_SECONDS,
+        flight.leader,
+    )
+
+
+def _wake(futures: list[Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+_tables: WeakSet[FlightTable] = WeakSet()
+_forks_watched = False
+
+
+def _watch_forks() -> None:
+    global _forks_watched  # noqa: PLW0603 - the hook cannot be removed, so it is registered once
+    if not _forks_watched:
+        _forks_watched = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_reset_tables)
+
+
+def _reset_tables() -> None:
+    global _graph  # noqa: PLW0603 - may be held by a thread that the child does not have
+    _graph = allocate_lock()
+    _stack.set(())
+    for table in list(_tables):
+        table._reset_after_fork()  # noqa: SLF001

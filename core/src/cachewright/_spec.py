@@ -1,0 +1,144 @@
+"""A specification is what a caller asked for: checked when it is written, used when a cache is opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from cachewright.duration import parse_size, parse_ttl
+from cachewright.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from types import FunctionType
+
+    from cachewright.config import Settings
+    from cachewright.engine import Scope
+
+OnEngineError: TypeAlias = Literal["compute", "raise"]
+
+
+class _DefaultSize(int):
+    """The default bound, told apart from the same number written by a caller."""
+
+    __slots__ = ()
+
+
+DEFAULT_MAXSIZE = _DefaultSize(1024)
+"""Entries of a decorated function unless it says otherwise. Engines that cannot count entries, such as
+a server with bounds of its own, are not held to it; they are to a number that was asked for."""
+
+
+class Spec:
+    """What :func:`cached` or :func:`open_cache` was asked for.
+
+    ``definition`` is the decorated function where the namespace is its name, not one that was chosen.
+
+    Raises:
+        ConfigurationError: a value makes no sense.
+    """
+
+    __slots__ = (
+        "copy",
+        "definition",
+        "engine",
+        "jitter",
+        "key_maker",
+        "max_bytes",
+        "maxsize",
+        "namespace",
+        "on_engine_error",
+        "options",
+        "path",
+        "persist",
+        "policy",
+        "scope",
+        "serializer",
+        "settings",
+        "ttl",
+        "url",
+    )
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        engine: str | None = None,
+        persist: bool = False,
+        scope: Scope = "process",
+        ttl: Any = None,
+        maxsize: int | None = None,
+        max_bytes: int | str | None = None,
+        policy: str | None = None,
+        serializer: str | None = None,
+        key_maker: str = "canonical",
+        copy: Literal["value"] | None = None,
+        jitter: float = 0.0,
+        on_engine_error: OnEngineError = "compute",
+        url: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        options: dict[str, object] | None = None,
+        definition: FunctionType | None = None,
+    ) -> None:
+        _one_of("scope", scope, ("process", "host", "network"))
+        _one_of("on_engine_error", on_engine_error, ("compute", "raise"))
+        _one_of("copy", copy, (None, "value"))
+        for name, value in (("engine", engine), ("policy", policy), ("serializer", serializer), ("url", url)):
+            if value is not None and not (isinstance(value, str) and value):
+                raise ConfigurationError(
+                    name, value, "a name, or None" if name != "url" else "a URL, or None"
+                )
+        self.namespace = _checked_namespace(namespace)
+        self.engine = engine
+        # An address or a directory would be without meaning for a store that dies with the process.
+        self.scope: Scope = "network" if url and engine is None and scope == "process" else scope
+        self.persist = bool(persist) or (path is not None and engine is None)
+        self.ttl: float | Callable[[Any], Any] | None = (
+            ttl if callable(ttl) else parse_ttl(ttl, setting="ttl")
+        )
+        self.maxsize = _checked_maxsize(maxsize)
+        self.max_bytes = None if max_bytes is None else parse_size(max_bytes, setting="max_bytes")
+        self.policy = policy
+        self.serializer = serializer
+        self.key_maker = key_maker
+        self.copy = copy
+        self.jitter = _checked_jitter(jitter)
+        self.on_engine_error: OnEngineError = on_engine_error
+        self.url = url
+        self.path = path
+        self.settings = settings
+        self.options = dict(options or {})
+        self.definition = definition
+
+    @property
+    def private_to_process(self) -> bool:
+        """Whether nothing asks for a store that others could see or that outlives the process."""
+        return not self.persist and self.scope == "process"
+
+
+def _one_of(setting: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ConfigurationError(setting, value, "one of " + ", ".join(repr(choice) for choice in choices))
+
+
+def _checked_namespace(namespace: object) -> str:
+    if not isinstance(namespace, str) or not namespace:
+        raise ConfigurationError("name", namespace, "a text that is not empty")
+    return namespace
+
+
+def _checked_maxsize(maxsize: object) -> int | None:
+    if maxsize is None:
+        return None
+    if isinstance(maxsize, bool) or not isinstance(maxsize, int) or maxsize < 0:
+        raise ConfigurationError(
+            "maxsize", maxsize, "a number of entries, 0 to store nothing, None for no bound"
+        )
+    return maxsize
+
+
+def _checked_jitter(jitter: object) -> float:
+    if isinstance(jitter, bool) or not isinstance(jitter, int | float) or not 0 <= jitter < 1:
+        raise ConfigurationError("jitter", jitter, "a share of the ttl, from 0 up to but not including 1")
+    return float(jitter)

@@ -1,0 +1,97 @@
+"""Key templates such as ``"{user.id}:{page}"``, and stand-ins for callables that have no code object."""
+
+from __future__ import annotations
+
+import inspect
+from string import Formatter
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from cachewright.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
+    """Return a function of the arguments of ``fn`` that returns the key a template describes.
+
+    The key is the tuple of the template and the values of its fields: values are never pasted into
+    text, where they could run together. Fields may reach into arguments by attribute or index.
+
+    Raises:
+        ConfigurationError: the template is malformed, or names something that is no parameter.
+    """
+    signature = inspect.signature(fn)
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError as error:
+        raise ConfigurationError("key", template, f"a template such as '{{user.id}}' ({error})") from None
+    for field in fields:
+        root = field.partition(".")[0].partition("[")[0]
+        if root not in signature.parameters:
+            known = ", ".join(signature.parameters)
+            raise ConfigurationError(
+                "key", template, f"fields that are parameters of {fn.__qualname__}: {known}"
+            )
+    formatter = Formatter()
+
+    def key(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return (template, *(formatter.get_field(field, (), bound.arguments)[0] for field in fields))
+
+    return key
+
+
+def stand_in(fn: Any) -> FunctionType:
+    """Return a function that calls ``fn`` and has its signature, for partials, builtins and objects.
+
+    Raises:
+        ConfigurationError: the signature cannot be found out.
+    """
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "func", fn, "a callable with a known signature; wrap this one in a function of your own"
+        ) from None
+    source = getattr(fn, "func", fn)
+    awaits = inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(
+        getattr(type(fn), "__call__", None)
+    )
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
+    ]
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not parameter.empty
+    }
+    # Defaults are put in as objects, not as source: only their places are written.
+    text = str(
+        signature.replace(
+            parameters=[
+                parameter.replace(default=_Place(parameter.name)) if parameter.name in defaults else parameter
+                for parameter in parameters
+            ],
+            return_annotation=inspect.Signature.empty,
+        )
+    )
+    scope: dict[str, Any] = {"_defaults": defaults}
+    exec(f"{'async ' * awaits}def call{text}: pass", scope)  # noqa: S102 - names of parameters only
+    made: FunctionType = scope["call"]
+    made.__module__ = getattr(source, "__module__", None) or type(fn).__module__
+    made.__name__ = getattr(source, "__name__", type(fn).__name__)
+    made.__qualname__ = f"<{type(fn).__name__}> {getattr(source, '__qualname__', type(fn).__qualname__)}"
+    return made
+
+
+class _Place:
+    """Shows itself as the expression that fetches a default value."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"_defaults[{self._name!r}]"

@@ -1,0 +1,124 @@
+"""A console shows text, tables and progress: by rich where the ``cli`` extra is installed, else plain."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+class Console(Protocol):
+    """Where commands write. Tables and text go to standard output, progress to standard error."""
+
+    def text(self, line: str = "") -> None:
+        """Write a line."""
+        ...
+
+    def table(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; the last column takes the room that is left."""
+        ...
+
+    def progress(self, label: str, total: int) -> Any:
+        """Return a context manager that shows a bar and gives a function to advance it by one."""
+        ...
+
+
+def open_console() -> Console:
+    """Return a console by rich, or a plain one where rich is not installed."""
+    try:
+        return _RichConsole()
+    except ImportError:
+        return PlainConsole()
+
+
+def write_json(document: object) -> None:
+    """Write a document for programs; infinite figures become null."""
+    sys.stdout.write(json.dumps(_finite(document), indent=2, default=str) + "\n")
+
+
+class PlainConsole:
+    """Aligned columns and no colour."""
+
+    def text(self, line: str = "") -> None:
+        """Write a line."""
+        sys.stdout.write(line + "\n")
+
+    def table(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table with aligned columns."""
+        self.text(title)
+        widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
+        for row in (headers, ["-" * width for width in widths], *rows):
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.text(f"  {line}".rstrip())
+        self.text()
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show a bar that is redrawn in place, on a terminal only."""
+        done = 0
+        shown = sys.stderr.isatty()
+
+        def draw() -> None:
+            filled = 30 * done // total if total else 30
+            sys.stderr.write(f"\r{label} [{'#' * filled}{'.' * (30 - filled)}] {done}/{total}")
+            sys.stderr.flush()
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            if shown:
+                draw()
+
+        try:
+            yield advance
+        finally:
+            if shown:
+                draw()
+                sys.stderr.write("\n")
+
+
+_NARROW = 16
+"""Characters up to which a column is never broken."""
+
+
+class _RichConsole:
+    def __init__(self) -> None:
+        from rich.console import Console as Rich  # noqa: PLC0415 - an optional dependency
+
+        self._out = Rich(highlight=False, soft_wrap=True)
+        self._err = Rich(stderr=True)
+
+    def text(self, line: str = "") -> None:
+        self._out.print(line, markup=False)
+
+    def table(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        from rich.table import Table  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+        for position, header in enumerate(headers):
+            longest = max((len(row[position]) for row in rows), default=0)
+            table.add_column(header, overflow="fold", no_wrap=longest <= _NARROW)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self._out.print(table, soft_wrap=False)
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
+        from rich.progress import Progress  # noqa: PLC0415 - as above
+
+        with Progress(console=self._err, transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda: bar.advance(task)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value

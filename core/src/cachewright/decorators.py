@@ -1,0 +1,424 @@
+"""The decorator ``cached``, for functions, coroutine functions and methods, bare and called."""
+
+from __future__ import annotations
+
+from functools import WRAPPER_ASSIGNMENTS, update_wrapper
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from cachewright._loader import Loader
+from cachewright._memo import AsyncMemo, Memo, Unopened, require_stable_name
+from cachewright._spec import DEFAULT_MAXSIZE, Spec
+from cachewright._wrappers import parameters, shape_of
+from cachewright.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+
+    from cachewright.aio import AsyncCache
+    from cachewright.cache import Cache
+    from cachewright.config import Settings
+    from cachewright.engine import Scope
+    from cachewright.explanation import Explanation
+    from cachewright.stats import CacheInfo
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+# Flags of code objects, as in inspect, whose import costs 8 ms.
+CO_GENERATOR = 0x20
+CO_COROUTINE = 0x80
+CO_ITERABLE_COROUTINE = 0x100
+CO_ASYNC_GENERATOR = 0x200
+
+
+class CachedFunction(Protocol[P, R_co]):
+    """A decorated function: call it as before, and manage its entries.
+
+    On a method the management functions take the instance first: ``Report.total.invalidate(report)``.
+    """
+
+    __name__: str
+    __qualname__: str
+    cache: Cache
+
+    @property
+    def __wrapped__(self) -> Callable[P, R_co]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, R]: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_clear(self) -> None: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation: ...
+
+
+class AsyncCachedFunction(Protocol[P, R_co]):
+    """A decorated coroutine function; what touches the store is awaited."""
+
+    __name__: str
+    __qualname__: str
+    cache: AsyncCache
+
+    @property
+    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, Coroutine[Any, Any, R]]: ...
+    def cache_info(self) -> CacheInfo: ...
+    def cache_clear(self) -> Awaitable[None]: ...
+    def cache_parameters(self) -> dict[str, Any]: ...
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]: ...
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
+    def explain(self, *args: Any, **kwargs: Any) -> Awaitable[Explanation]: ...
+
+
+class Decorator(Protocol):
+    """What ``cached(...)`` returns."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # a coroutine function is a callable as well: the first wins
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+@overload
+def cached(  # type: ignore[overload-overlap] # as above
+    func: Callable[P, Coroutine[Any, Any, R]], /
+) -> AsyncCachedFunction[P, R]: ...
+@overload
+def cached(func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+@overload
+def cached(
+    *,
+    engine: str | None = ...,
+    persist: bool = ...,
+    scope: Scope = ...,
+    ttl: Any = ...,
+    maxsize: int | None = ...,
+    max_bytes: int | str | None = ...,
+    policy: str | None = ...,
+    typed: bool = ...,
+    key: Callable[..., Any] | str | None = ...,
+    self_key: Callable[[Any], Any] | None = ...,
+    ignore: tuple[str, ...] | list[str] | str = ...,
+    version: str | None = ...,
+    name: str | None = ...,
+    serializer: str | None = ...,
+    copy: Literal["value"] | None = ...,
+    single_flight: bool = ...,
+    cache_if: Callable[[Any], object] | None = ...,
+    jitter: float = ...,
+    on_engine_error: Literal["compute", "raise"] = ...,
+    url: str | None = ...,
+    path: str | os.PathLike[str] | None = ...,
+    settings: Settings | None = ...,
+    cache: Cache | AsyncCache | None = ...,
+    options: Mapping[str, object] | None = ...,
+) -> Decorator: ...
+def cached(
+    func: Any = None,
+    /,
+    *,
+    engine: str | None = None,
+    persist: bool = False,
+    scope: Scope = "process",
+    ttl: Any = None,
+    maxsize: int | None = DEFAULT_MAXSIZE,
+    max_bytes: int | str | None = None,
+    policy: str | None = None,
+    typed: bool = False,
+    key: Callable[..., Any] | str | None = None,
+    self_key: Callable[[Any], Any] | None = None,
+    ignore: tuple[str, ...] | list[str] | str = (),
+    version: str | None = None,
+    name: str | None = None,
+    serializer: str | None = None,
+    copy: Literal["value"] | None = None,
+    single_flight: bool = True,
+    cache_if: Callable[[Any], object] | None = None,
+    jitter: float = 0.0,
+    on_engine_error: Literal["compute", "raise"] = "compute",
+    url: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    cache: Cache | AsyncCache | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Any:
+    """Remember the results of a function.
+
+    Calls that bind to equal arguments share an entry, however they are written. Concurrent calls for
+    one entry share one computation. Exceptions are not remembered and pass through untouched.
+
+    Args:
+        func: the function, when used bare.
+        engine: name of the engine; default: the selector picks the cheapest that meets the needs.
+        persist: entries survive the process.
+        scope: who sees them: "process", "host" (all processes) or "network".
+        ttl: how long a result lives: seconds, ``timedelta``, "10m", or a callable of the result that
+            returns one of these; ``None``: for ever; 0 or less: not stored.
+        maxsize: largest number of entries; ``None``: no bound; 0: store nothing.
+        max_bytes: bound on their bytes, as a number or "512MB".
+        policy: eviction policy, for instance "lru"; default: the engine's.
+        typed: whether arguments of different types are different even if equal.
+        key: a callable of the arguments, or a template such as "{user.id}", that makes the key.
+        self_key: for methods on engines that outlive the instance: a callable that identifies it.
+        ignore: names of parameters that are not part of the key.
+        version: a text that changes every key when it changes; "auto": a fingerprint of the code of
+            the function and of its helpers in the same package.
+        name: namespace of the entries; default: module and qualified name.
+        serializer: name of the only serializer to use.
+        copy: "value" to hand out a copy of stored objects on every hit.
+        single_flight: whether concurrent calls share one computation.
+        cache_if: a result is stored only if this callable says so.
+        jitter: share of the ttl by which it is shortened at random, so that entries made together do
+            not expire together.
+        on_engine_error: "compute": a failing engine is a miss; "raise": its error is raised.
+        url: address of the server; implies ``scope="network"``.
+        path: directory of the store; implies ``persist``.
+        settings: settings to use instead of those in force.
+        cache: an open cache to share; then the engine and its bounds are that cache's.
+        options: settings that only the engine understands.
+
+    Raises:
+        ConfigurationError: an argument makes no sense; raised here, not at the first call.
+    """
+    if isinstance(ignore, str):
+        ignore = (ignore,)
+    engine_arguments: dict[str, Any] = {
+        "engine": engine,
+        "persist": persist,
+        "scope": scope,
+        "maxsize": maxsize,
+        "max_bytes": max_bytes,
+        "policy": policy,
+        "serializer": serializer,
+        "copy": copy,
+        "on_engine_error": on_engine_error,
+        "url": url,
+        "path": path,
+        "settings": settings,
+        "options": options,
+    }
+
+    def decorate(fn: Any) -> Any:
+        if isinstance(fn, (staticmethod, classmethod)):
+            return type(fn)(decorate(fn.__func__))
+        target = _Target(fn, ignore=tuple(ignore), key=key, self_key=self_key)
+        if cache is not None:
+            _refuse_beside_cache(engine_arguments, cache, awaits=target.awaits)
+        spec = Spec(
+            namespace=name or target.name,
+            ttl=ttl,
+            jitter=jitter,
+            definition=None if name else target.definition,
+            **engine_arguments,
+        )
+        target.check_instance_key(spec, shared=cache is not None)
+        if not spec.private_to_process and engine is None and cache is None:
+            require_stable_name(spec.namespace, "a persistent or shared store")
+        shape = shape_of(
+            target.signature.__code__,
+            target.keyed,
+            typed=typed,
+            bound=target.bound,
+            self_keyed=self_key is not None,
+            custom=target.key is not None,
+            awaits=target.awaits,
+            mode=_likely_mode(spec, shared=cache is not None),
+        )
+        loader = Loader(
+            fn,
+            target.name,
+            target.names,
+            single=shape.single,
+            typed=typed,
+            bound=target.bound,
+            ttl=spec.ttl,
+            jitter=spec.jitter,
+            cache_if=cache_if,
+            single_flight=single_flight,
+            scope=spec.namespace if cache is not None else "",
+            version=_version(version, target),
+        )
+        names = {"_key": target.key, "_self_key": self_key}
+        kind: Any = AsyncMemo if target.awaits else Memo
+        values = getattr(fn, "__annotations__", {}).get("return", object)
+        memo = kind(fn, target.signature, shape, loader, spec, names, cache, values)
+        return _published(memo, fn)
+
+    return decorate if func is None else decorate(func)
+
+
+_METHODS = (
+    "cache_info",
+    "cache_clear",
+    "cache_parameters",
+    "cache_key",
+    "peek",
+    "is_cached",
+    "invalidate",
+    "refresh",
+    "put",
+    "explain",
+)
+
+
+def _published(memo: Any, fn: Any) -> Any:
+    """Return the wrapper, dressed as ``fn`` and with the public methods on it."""
+    function = memo.function
+    assigned = WRAPPER_ASSIGNMENTS if isinstance(fn, FunctionType) else ("__doc__",)
+    update_wrapper(function, fn, assigned=assigned, updated=("__dict__",) if hasattr(fn, "__dict__") else ())
+    for method in _METHODS:
+        setattr(function, method, getattr(memo, method))
+    function.cache = Unopened(memo)
+    return function
+
+
+class _Target:
+    """The function to decorate: its name, what binds its arguments, and what goes into the key."""
+
+    def __init__(
+        self,
+        fn: Any,
+        *,
+        ignore: tuple[str, ...],
+        key: Callable[..., Any] | str | None,
+        self_key: Callable[[Any], Any] | None,
+    ) -> None:
+        if not callable(fn):
+            raise ConfigurationError("func", fn, "a function; other arguments of cached() go by name")
+        if isinstance(fn, type):
+            raise ConfigurationError(
+                "func", fn, "a function; decorate a function that makes the object instead"
+            )
+        self.fn = fn
+        self.definition = fn if isinstance(fn, FunctionType) else None
+        self.signature = self.definition if self.definition is not None else _stand_in(fn)
+        self.name = f"{self.signature.__module__}.{self.signature.__qualname__}"
+        flags = self.signature.__code__.co_flags
+        if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE):
+            raise ConfigurationError(
+                "func",
+                fn,
+                "a function that returns its results at once: a generator can be consumed only once",
+            )
+        self.awaits = bool(flags & CO_COROUTINE)
+        self.parameters = parameters(self.signature.__code__)
+        self.key = key if key is None else self._key_function(key)
+        self.self_key = self_key
+        self.is_method = self._is_method()
+        self.bound = self.is_method and key is None and self_key is None and self.parameters[0] not in ignore
+        self.keyed = self._keyed(ignore)
+        named = tuple(self.parameters[index] for index in self.keyed)
+        self.names = ("key",) if self.key is not None else (("self",) if self_key is not None else ()) + named
+
+    def _is_method(self) -> bool:
+        owner = self.signature.__qualname__.rpartition(".")[0]
+        positional = self.signature.__code__.co_argcount
+        in_class_body = bool(owner) and not owner.endswith("<locals>")
+        return in_class_body and positional > 0 and self.parameters[0] == "self"
+
+    def _keyed(self, ignore: tuple[str, ...]) -> tuple[int, ...]:
+        for name in ignore:
+            if name not in self.parameters:
+                known = ", ".join(self.parameters) or "none"
+                raise ConfigurationError("ignore", name, f"a parameter of {self.name}; it has: {known}")
+        if self.key is not None:
+            if ignore:
+                raise ConfigurationError("ignore", ignore, "nothing beside key=, which makes the whole key")
+            return (0,)
+        if self.self_key is not None and not self.parameters:
+            raise ConfigurationError("self_key", self.self_key, f"None: {self.name} has no parameters")
+        first = 1 if self.bound or self.self_key is not None else 0
+        return tuple(
+            index for index, name in enumerate(self.parameters) if index >= first and name not in ignore
+        )
+
+    def check_instance_key(self, spec: Spec, *, shared: bool) -> None:
+        """Refuse a method whose entries would outlive its instance without saying which it is."""
+        if self.bound and (shared or not spec.private_to_process):
+            raise ConfigurationError(
+                "self_key",
+                None,
+                f"a callable that identifies the instance, such as self_key=lambda self: self.id: {self.name} is"
+                " a method, and its entries outlive the instance (or pass key=, or ignore=('self',))",
+            )
+
+    def _key_function(self, key: Callable[..., Any] | str) -> Callable[..., Any]:
+        if isinstance(key, str):
+            from cachewright._template import compile_template  # noqa: PLC0415 - for templates only
+
+            return compile_template(key, self.signature)
+        if not callable(key):
+            raise ConfigurationError("key", key, "a callable of the arguments, or a template")
+        return key
+
+
+def _stand_in(fn: Any) -> FunctionType:
+    """Return a function with the signature of a callable that is none, such as a partial."""
+    from cachewright._template import stand_in  # noqa: PLC0415 - imports inspect's signatures
+
+    return stand_in(fn)
+
+
+def _version(version: object, target: _Target) -> str:
+    if version is None:
+        return ""
+    if not isinstance(version, str) or not version:
+        raise ConfigurationError("version", version, 'a text that is not empty, "auto", or None')
+    if version != "auto":
+        return version
+    from cachewright._fingerprint import fingerprint  # noqa: PLC0415 - for version="auto" only
+
+    if target.definition is None:
+        raise ConfigurationError(
+            "version", version, f"an explicit text: {target.name} has no code to fingerprint"
+        )
+    return fingerprint(target.definition)
+
+
+def _likely_mode(spec: Spec, *, shared: bool) -> Literal["value", "entry", "call"]:
+    """Guess the hit path before the engine is known; opening the cache corrects it."""
+    if shared or spec.copy is not None or not spec.private_to_process:
+        return "call"
+    return "value" if spec.ttl is None else "entry"
+
+
+_DEFAULTS: dict[str, Any] = {"scope": "process", "on_engine_error": "compute", "persist": False}
+
+
+def _refuse_beside_cache(arguments: dict[str, Any], cache: object, *, awaits: bool) -> None:
+    for name, value in arguments.items():
+        if value is not DEFAULT_MAXSIZE and value != _DEFAULTS.get(name):
+            raise ConfigurationError(name, value, "nothing beside cache=, whose engine and bounds are used")
+    from cachewright.aio import AsyncCache  # noqa: PLC0415 - the caller has imported it already
+    from cachewright.cache import Cache  # noqa: PLC0415 - as above
+
+    if not isinstance(cache, AsyncCache if awaits else Cache):
+        expected = "open_async_cache()" if awaits else "open_cache()"
+        raise ConfigurationError("cache", cache, f"what {expected} returns")

@@ -1,0 +1,244 @@
+"""The demonstration: measure every module of the installed standard library, with and without a cache."""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cachewright.decorators import cached
+from cachewright.errors import CachewrightError
+from cachewright.factory import open_cache, rank
+from cachewright.registry import default_registry
+from cachewright.workload import Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from cachewright.console import Console
+    from cachewright.engine import EngineInfo
+    from cachewright.selector import Ranking
+
+VERSION = "1"
+"""Part of every key; to be raised when a measuring function changes what it returns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file to measure; the stamp makes a changed file another input."""
+
+    path: str
+    stamp: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One measuring function and how it is called in tables."""
+
+    name: str
+    measure: Callable[[Source], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What one job took on one engine.
+
+    Attributes:
+        engine: name of the engine.
+        job: name of the job.
+        files: files measured.
+        found: of those, results that were already stored by an earlier run.
+        cold: seconds of the first pass.
+        warm: seconds of the second pass.
+        hit: median seconds of a hit.
+        unreadable: stored entries that had to be refused.
+    """
+
+    engine: str
+    job: str
+    files: int
+    found: int
+    cold: float
+    warm: float
+    hit: float
+    unreadable: int
+
+
+def standard_library(limit: int | None = None) -> list[Source]:
+    """Return the modules at the top level of the standard library, largest first, at most ``limit``."""
+    folder = Path(ast.__file__).parent
+    sources = []
+    for path in sorted(folder.glob("*.py")):
+        stat = path.stat()
+        sources.append(Source(path=str(path), stamp=(stat.st_size, stat.st_mtime_ns)))
+    sources.sort(key=lambda source: (-source.stamp[0], source.path))
+    return sources[:limit]
+
+
+def summary(source: Source) -> dict[str, Any]:
+    """Parse a module and count what is in it."""
+    text = Path(source.path).read_text(encoding="utf-8", errors="replace")
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    functions = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    branches = (ast.If, ast.For, ast.While, ast.Try, ast.With, ast.BoolOp, ast.IfExp, ast.comprehension)
+    return {
+        "module": Path(source.path).stem,
+        "lines": text.count("\n"),
+        "classes": sum(isinstance(node, ast.ClassDef) for node in nodes),
+        "functions": {node.name: node.end_lineno - node.lineno + 1 for node in functions if node.end_lineno},
+        "branches": sum(isinstance(node, branches) for node in nodes),
+        "imports": sorted(_imports(nodes)),
+        "documented": sum(ast.get_docstring(node) is not None for node in functions),
+    }
+
+
+def _imports(nodes: Iterable[ast.AST]) -> set[str]:
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def pairs(source: Source) -> Any:
+    """Count how often each byte follows each other byte: a 256 x 256 array."""
+    import numpy as np  # noqa: PLC0415 - an optional input of the demonstration
+
+    data = np.frombuffer(Path(source.path).read_bytes(), dtype=np.uint8)
+    counts = np.zeros((256, 256), dtype=np.float64)
+    np.add.at(counts, (data[:-1], data[1:]), 1.0)
+    return counts
+
+
+def tokens(source: Source) -> Any:
+    """Return the tokens of a module as a table: a structured array of type, line and column."""
+    import tokenize  # noqa: PLC0415 - only for this job
+
+    import numpy as np  # noqa: PLC0415 - as above
+
+    with Path(source.path).open("rb") as file:
+        rows = [(token.type, *token.start) for token in tokenize.tokenize(file.readline)]
+    return np.array(rows, dtype=[("type", "u1"), ("line", "u4"), ("column", "u2")])
+
+
+def jobs() -> list[Job]:
+    """Return the jobs that this machine can do."""
+    found = [Job(name="summary", measure=summary)]
+    if find_spec("numpy") is not None:
+        found += [Job(name="byte pairs", measure=pairs), Job(name="token table", measure=tokens)]
+    return found
+
+
+def engines() -> tuple[list[EngineInfo], dict[str, str]]:
+    """Return the installed engines that answer, and why the others were left out."""
+    usable, left_out = [], default_registry().unavailable()
+    for info in default_registry().engines().values():
+        if info.name == "null" or info.name in left_out:
+            continue
+        try:
+            with open_cache("cachewright demo", engine=info.name, on_engine_error="raise") as cache:
+                cache.set("reachable", True)
+                if cache.get("reachable") is not True:
+                    left_out[info.name] = "it forgets what is stored"
+                    continue
+        except CachewrightError as error:
+            left_out[info.name] = str(error)
+            continue
+        usable.append(info)
+    return usable, left_out
+
+
+def run_job(job: Job, engine: str, sources: list[Source], advance: Callable[[], None]) -> Run:
+    """Measure all sources twice on one engine."""
+    measure = cached(engine=engine, name=f"cachewright demo: {job.name}", version=VERSION, maxsize=None)(
+        job.measure
+    )
+    found = 0
+    started = time.perf_counter()
+    for source in sources:
+        measure(source)
+        advance()
+    cold = time.perf_counter() - started
+    found = len(sources) - measure.cache_info().loads
+    hits = []
+    started = time.perf_counter()
+    for source in sources:
+        before = time.perf_counter()
+        measure(source)
+        hits.append(time.perf_counter() - before)
+        advance()
+    warm = time.perf_counter() - started
+    info = measure.cache_info()
+    return Run(
+        engine=engine,
+        job=job.name,
+        files=len(sources),
+        found=found,
+        cold=cold,
+        warm=warm,
+        hit=statistics.median(hits),
+        unreadable=info.unreadable,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything that the demonstration found out."""
+
+    python: str
+    files: int
+    lines: int
+    runs: tuple[Run, ...]
+    picks: tuple[tuple[str, str, Ranking], ...]
+    left_out: dict[str, str]
+
+
+NEEDS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("this process", {}),
+    ("persistent", {"persist": True}),
+    ("network", {"scope": "network"}),
+)
+"""The needs for which the selector is asked."""
+
+
+def run(console: Console, *, limit: int | None = None, only: list[str] | None = None) -> Report:
+    """Run every job on every engine, cold and warm.
+
+    Args:
+        console: where progress is shown.
+        limit: at most so many modules.
+        only: names of the engines to use; default: every installed one that answers.
+    """
+    sources = standard_library(limit)
+    usable, left_out = engines()
+    if only:
+        left_out |= {info.name: "not asked for" for info in usable if info.name not in only}
+        usable = [info for info in usable if info.name in only]
+    todo = jobs()
+    runs = []
+    with console.progress("measuring modules", 2 * len(sources) * len(usable) * len(todo)) as advance:
+        for job in todo:
+            runs += [run_job(job, info.name, sources, advance) for info in usable]
+    picks = []
+    for job in todo:
+        example = job.measure(sources[len(sources) // 2])
+        for words, needs in NEEDS:
+            best = rank(Workload.of(example, **needs))[0]
+            picks.append((job.name, words, best))
+    lines = sum(Path(source.path).read_bytes().count(b"\n") for source in sources)
+    return Report(
+        python=sys.version.split()[0],
+        files=len(sources),
+        lines=lines,
+        runs=tuple(runs),
+        picks=tuple(picks),
+        left_out=left_out,
+    )

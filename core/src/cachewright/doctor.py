@@ -1,0 +1,170 @@
+"""The doctor looks at an installation and its stores, and says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import sysconfig
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from cachewright.config import Settings, cache_directory, user_data_directory
+from cachewright.errors import CachewrightError
+from cachewright.factory import open_cache
+from cachewright.registry import default_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+WAL_RESET_FIXED = (3, 51, 3)
+"""First SQLite without a rare bug in resetting the write-ahead log (sqlite.org/wal.html)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: "ok", "note" (works, but could be better) or "problem".
+        subject: what was looked at.
+        finding: what was found.
+        advice: what to do; empty if nothing.
+    """
+
+    level: Literal["ok", "note", "problem"]
+    subject: str
+    finding: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Return findings about interpreter, plugins, settings, directories and engines."""
+    findings = [_interpreter(), *_plugins()]
+    try:
+        settings = Settings.resolve()
+    except CachewrightError as error:
+        return [
+            *findings,
+            Finding(level="problem", subject="settings", finding=str(error), advice="correct it"),
+        ]
+    findings.append(_signing(settings))
+    for subject, find in (("cache directory", cache_directory), ("key directory", user_data_directory)):
+        findings.append(_directory(subject, find, settings))
+    findings.extend(_engines())
+    return findings
+
+
+def _interpreter() -> Finding:
+    optimised = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    version = sys.version.split()[0]
+    if optimised or os.name == "nt":
+        return Finding(
+            level="ok", subject="python", finding=f"{version}, built with profile-guided optimisation"
+        )
+    return Finding(
+        level="note",
+        subject="python",
+        finding=f"{version}, built without profile-guided optimisation",
+        advice="an optimised build runs everything 10-30 % faster",
+    )
+
+
+def _plugins() -> Iterator[Finding]:
+    for row in default_registry().plugins():
+        subject = f"plugin {row.name}"
+        if row.state == "ok":
+            yield Finding(level="ok", subject=subject, finding=f"{row.distribution} {row.version}".strip())
+        elif row.state == "disabled":
+            yield Finding(level="note", subject=subject, finding=row.reason)
+        else:
+            yield Finding(
+                level="problem",
+                subject=subject,
+                finding=row.reason,
+                advice=f"install what it needs, or pip uninstall {row.distribution or row.name}",
+            )
+
+
+def _signing(settings: Settings) -> Finding:
+    if settings.signing_keys:
+        return Finding(
+            level="ok", subject="signing keys", finding="set: entries on shared stores are authenticated"
+        )
+    return Finding(
+        level="note",
+        subject="signing keys",
+        finding="not set: shared stores hold plain data only",
+        advice="set CACHEWRIGHT_SIGNING_KEYS to store pickled objects there",
+    )
+
+
+def _directory(subject: str, find: Callable[[Settings], Path], settings: Settings) -> Finding:
+    try:
+        path = find(settings)
+    except CachewrightError as error:
+        return Finding(level="problem", subject=subject, finding=str(error), advice="set the directory")
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return Finding(level="ok", subject=subject, finding=f"{path}: not there yet, made on first use")
+    except OSError as error:
+        return Finding(
+            level="problem", subject=subject, finding=f"{path}: {error.strerror}", advice="make it readable"
+        )
+    if not stat.S_ISDIR(status.st_mode):
+        return Finding(
+            level="problem", subject=subject, finding=f"{path}: not a directory", advice="move it away"
+        )
+    open_to_others = hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022)
+    if open_to_others:
+        return Finding(
+            level="problem",
+            subject=subject,
+            finding=f"{path}: others can write to it",
+            advice=f"chmod 700 {path}, if it is yours",
+        )
+    return Finding(level="ok", subject=subject, finding=str(path))
+
+
+def _engines() -> Iterator[Finding]:
+    unavailable = default_registry().unavailable()
+    for name in default_registry().engines():
+        if name in unavailable or name == "null":
+            continue
+        subject = f"engine {name}"
+        try:
+            with open_cache("cachewright doctor", engine=name, on_engine_error="raise") as cache:
+                cache.set("probe", ("value", 1, None))
+                answer = cache.get("probe")
+                cache.delete("probe")
+        except CachewrightError as error:
+            yield Finding(
+                level="note", subject=subject, finding=str(error), advice="not used until that is changed"
+            )
+            continue
+        if answer != ("value", 1, None):
+            yield Finding(
+                level="problem",
+                subject=subject,
+                finding=f"stored a tuple, got {answer!r}",
+                advice="do not use it",
+            )
+        elif name == "sqlite":
+            yield _sqlite(subject)
+        else:
+            yield Finding(level="ok", subject=subject, finding="stores and finds")
+
+
+def _sqlite(subject: str) -> Finding:
+    from sqlite3 import sqlite_version, sqlite_version_info  # noqa: PLC0415 - loaded by its engine already
+
+    if sqlite_version_info >= WAL_RESET_FIXED:
+        return Finding(level="ok", subject=subject, finding=f"stores and finds; SQLite {sqlite_version}")
+    return Finding(
+        level="note",
+        subject=subject,
+        finding=f"stores and finds; SQLite {sqlite_version} has a rare bug in its write-ahead log",
+        advice=f"a damaged index is set aside and rebuilt; {'.'.join(map(str, WAL_RESET_FIXED))} mends it",
+    )

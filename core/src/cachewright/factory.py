@@ -1,0 +1,370 @@
+"""The factory opens caches: the one place where settings, registry and selector meet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cachewright._bridge import Bridge
+from cachewright._lifecycle import Lifecycle
+from cachewright._packing import EntryPacker, Packer, PlainPacker, SealedPacker, SerializerChain
+from cachewright._spec import DEFAULT_MAXSIZE, Spec
+from cachewright.aio import AsyncCache
+from cachewright.cache import Cache
+from cachewright.config import Settings
+from cachewright.engine import EngineConfig
+from cachewright.entry import SYSTEM_CLOCK, Clock
+from cachewright.errors import ConfigurationError, NoEngineQualifiesError, TrustWarning
+from cachewright.explanation import Explanation
+from cachewright.registry import PluginStatus, default_registry
+from cachewright.selector import Ranking, choose, rejection
+from cachewright.selector import rank as rank_records
+from cachewright.workload import Workload, size_of
+
+if TYPE_CHECKING:
+    import os
+    from typing import Literal
+
+    from cachewright.engine import AsyncEngine, Engine, EngineInfo, Scope
+    from cachewright.envelope import Envelope
+    from cachewright.keyring import KeyRing
+    from cachewright.registry import Registry
+
+
+def open_cache(
+    name: str = "default",
+    /,
+    *,
+    engine: str | None = None,
+    persist: bool = False,
+    scope: Scope = "process",
+    ttl: Any = None,
+    maxsize: int | None = None,
+    max_bytes: int | str | None = None,
+    policy: str | None = None,
+    serializer: str | None = None,
+    copy: Literal["value"] | None = None,
+    on_engine_error: Literal["compute", "raise"] = "compute",
+    url: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    options: dict[str, object] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> Cache:
+    """Open the cache ``name`` on the best installed engine, or on the one that is named.
+
+    Args:
+        name: namespace; caches of one name on one store see the same entries.
+        engine: name of the engine; default: the selector picks the cheapest that meets the needs.
+        persist: entries must survive the process.
+        scope: who must be able to see them: "process", "host" or "network".
+        ttl: how long entries live unless said otherwise: seconds, ``timedelta``, "10m"; ``None``: for ever.
+        maxsize: largest number of entries; ``None`` for no bound.
+        max_bytes: bound on their bytes, as a number or "512MB".
+        policy: eviction policy, if the default of the engine will not do.
+        serializer: name of the only serializer to use; default: the fitting one of those allowed.
+        copy: "value" to hand out a copy of stored objects on every hit.
+        on_engine_error: "compute" treats a failing engine as a miss, "raise" raises.
+        url: address of the server, for engines that have one.
+        path: directory of the store, for engines that keep files; implies ``persist``.
+        settings: settings to use instead of those in force.
+        options: settings that only the engine understands.
+        clock: clocks to use; for tests.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
+        UnknownEngineError: no engine of that name is installed.
+        NoEngineQualifiesError: no installed engine meets the needs; says why, and what to install.
+    """
+    spec = Spec(
+        namespace=name,
+        engine=engine,
+        persist=persist,
+        scope=scope,
+        ttl=ttl,
+        maxsize=maxsize,
+        max_bytes=max_bytes,
+        policy=policy,
+        serializer=serializer,
+        copy=copy,
+        on_engine_error=on_engine_error,
+        url=url,
+        path=path,
+        settings=settings,
+        options=options,
+    )
+    return build(spec, clock=clock)
+
+
+def open_async_cache(
+    name: str = "default",
+    /,
+    *,
+    engine: str | None = None,
+    persist: bool = False,
+    scope: Scope = "process",
+    ttl: Any = None,
+    maxsize: int | None = None,
+    max_bytes: int | str | None = None,
+    policy: str | None = None,
+    serializer: str | None = None,
+    copy: Literal["value"] | None = None,
+    on_engine_error: Literal["compute", "raise"] = "compute",
+    url: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+    settings: Settings | None = None,
+    options: dict[str, object] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncCache:
+    """Open the cache ``name`` for use from event loops; see :func:`open_cache`. Does not wait."""
+    spec = Spec(
+        namespace=name,
+        engine=engine,
+        persist=persist,
+        scope=scope,
+        ttl=ttl,
+        maxsize=maxsize,
+        max_bytes=max_bytes,
+        policy=policy,
+        serializer=serializer,
+        copy=copy,
+        on_engine_error=on_engine_error,
+        url=url,
+        path=path,
+        settings=settings,
+        options=options,
+    )
+    return build_async(spec, clock=clock)
+
+
+def rank(workload: Workload) -> list[Ranking]:
+    """Rank the installed engines for a workload: best first, then the rejected ones with reasons."""
+    registry = default_registry()
+    return rank_records(registry.engines().values(), workload, unavailable=registry.unavailable())
+
+
+def build(spec: Spec, *, values: object = object, plain: bool = False, clock: Clock = SYSTEM_CLOCK) -> Cache:
+    """Open what a specification asks for.
+
+    Args:
+        spec: what was asked for.
+        values: type of the values, as far as it is known.
+        plain: entries need no clocks, unless the specification says so.
+        clock: clocks to use.
+    """
+    choice = _Choice(spec, values, asynchronous=False)
+    engine = choice.info.load()(choice.config(clock))
+    return Cache(engine, choice.lifecycle(clock, plain=plain, private=engine.private), choice.explain)
+
+
+def build_async(
+    spec: Spec, *, values: object = object, plain: bool = False, clock: Clock = SYSTEM_CLOCK
+) -> AsyncCache:
+    """Open what a specification asks for, for event loops; see :func:`build`."""
+    choice = _Choice(spec, values, asynchronous=True)
+    ability = choice.info.capabilities
+    config = choice.config(clock)
+    if ability.async_ and (ability.blocking or not ability.sync):
+        native = choice.info.load_async()
+
+        def connect() -> AsyncEngine:
+            return native(config)
+
+        lifecycle = choice.lifecycle(clock, plain=plain, private=False)
+        return AsyncCache(connect, lifecycle, choice.explain)
+    engine: Engine = choice.info.load()(config)
+    bridge = Bridge(engine, threaded=ability.blocking)
+    lifecycle = choice.lifecycle(clock, plain=plain, private=engine.private)
+    return AsyncCache(lambda: bridge, lifecycle, choice.explain, per_loop=False)
+
+
+class _Choice:
+    """The engine for a specification, and how it came to be chosen."""
+
+    def __init__(self, spec: Spec, values: object, *, asynchronous: bool) -> None:
+        self.spec = spec
+        self.registry: Registry = default_registry()
+        self.settings = spec.settings if spec.settings is not None else Settings.resolve()
+        required = None if spec.maxsize is DEFAULT_MAXSIZE and spec.scope == "network" else spec.maxsize
+        self.workload = Workload.of_type(
+            values,
+            persist=spec.persist,
+            scope=spec.scope,
+            asynchronous=asynchronous,
+            ttl=spec.ttl is not None,
+            maxsize=required,
+            max_bytes=spec.max_bytes,
+            policy=spec.policy,
+        )
+        self.notes: list[str] = []
+        self.info, self.why = self._choose()
+        self.namespace = self._namespace()
+        self.storage = "Python objects, in this process"
+
+    def _choose(self) -> tuple[EngineInfo, str]:
+        if self.spec.engine is not None:
+            return self._named(self.spec.engine), "asked for by name"
+        wanted = self.settings.engine
+        if wanted is not None:
+            origin = self.settings.origin("engine")
+            try:
+                return self._named(wanted), f"asked for by name ({origin})"
+            except NoEngineQualifiesError as misfit:
+                # A preference of the whole application cannot fit each of its functions.
+                self.notes.append(f"engine {wanted!r} ({origin}) is not used here: {misfit.rejected[wanted]}")
+        info = choose(
+            self.registry.engines().values(), self.workload, unavailable=self.registry.unavailable()
+        )
+        return info, f"the best installed engine for {self.workload}"
+
+    def _named(self, name: str) -> EngineInfo:
+        info = self.registry.engine(name)
+        ability = info.capabilities
+        workload = self.workload
+        if self.spec.maxsize is DEFAULT_MAXSIZE and not ability.max_entries:
+            workload = replace(workload, maxsize=None)
+        reason = rejection(replace(info, automatic=True), workload)
+        if reason is not None:
+            fit = [row.engine for row in rank(self.workload) if row.rejected is None]
+            hint = f"these would do: {', '.join(fit)}" if fit else ""
+            raise NoEngineQualifiesError(self.workload.needs_text(), {name: reason}, hint=hint)
+        return info
+
+    def _namespace(self) -> str:
+        """Return the namespace, made unmistakable where others could have the same one.
+
+        Two applications of one user can both have a ``load`` in a module ``data``, and every script has
+        a module ``__main__``: in a store that they share, a function belongs to the file that defines it.
+        """
+        spec, ability = self.spec, self.info.capabilities
+        if spec.definition is None or ability.scope == "process":
+            return spec.namespace
+        shared = ability.scope == "host" and spec.path is None and self.settings.dir is None
+        if not shared and not spec.namespace.startswith("__main__."):
+            return spec.namespace
+        from cachewright._fingerprint import definition_digest  # noqa: PLC0415 - for these functions only
+
+        return f"{spec.namespace}@{definition_digest(spec.definition)}"
+
+    def config(self, clock: Clock) -> EngineConfig:
+        """Return what the engine is opened with: of the bounds those that it can keep."""
+        spec, ability = self.spec, self.info.capabilities
+        return EngineConfig(
+            namespace=self.namespace,
+            maxsize=spec.maxsize if ability.max_entries else None,
+            max_bytes=spec.max_bytes if ability.max_bytes else None,
+            policy=spec.policy,
+            path=self._path(),
+            url=spec.url or self.settings.url,
+            clock=clock,
+            timeout=self.settings.timeout,
+            options=spec.options,
+        )
+
+    def _path(self) -> Path | None:
+        ability = self.info.capabilities
+        if not ability.persistent or ability.scope == "network":
+            return None
+        if self.spec.path is not None:
+            return Path(self.spec.path).expanduser()
+        from cachewright.config import cache_directory  # noqa: PLC0415 - imports platformdirs
+
+        return cache_directory(self.settings) / self.info.name
+
+    def lifecycle(self, clock: Clock, *, plain: bool, private: bool) -> Lifecycle:
+        """Return the rules of the cache."""
+        spec = self.spec
+        return Lifecycle(
+            namespace=self.namespace,
+            info=self.info,
+            packer=self._packer(clock, plain=plain, private=private),
+            keymaker=self.registry.keymaker(spec.key_maker).load()(),
+            clock=clock,
+            ttl=None if callable(spec.ttl) else spec.ttl,
+            on_engine_error=spec.on_engine_error,
+            listeners=self.registry.listeners(),
+            maxsize=spec.maxsize if self.info.capabilities.max_entries else None,
+            alternatives=self._alternatives,
+        )
+
+    def _packer(self, clock: Clock, *, plain: bool, private: bool) -> Packer:
+        spec = self.spec
+        if self.info.capabilities.holds == "objects":
+            if spec.serializer is not None:
+                raise ConfigurationError(
+                    "serializer",
+                    spec.serializer,
+                    f"None: engine {self.info.name!r} keeps objects as they are",
+                )
+            measure = size_of if spec.max_bytes is not None else None
+            if plain and spec.ttl is None and spec.copy is None:
+                return PlainPacker(measure)
+            return EntryPacker(clock, measure, private_copy=spec.copy == "value")
+        ring = self._ring(private=private)
+        chain = self._chain(ring)
+        labels = self.registry.serializer("data").load()()
+        return SealedPacker(clock, self._envelope(ring, chain), chain, labels)
+
+    def _ring(self, *, private: bool) -> KeyRing | None:
+        from cachewright.keyring import KeyRing, user_ring  # noqa: PLC0415 - imports hmac
+
+        if self.settings.signing_keys is not None:
+            return KeyRing.parse(self.settings.signing_keys, origin=self.settings.origin("signing_keys"))
+        if not private:
+            return None
+        from cachewright.config import user_data_directory  # noqa: PLC0415 - imports platformdirs
+
+        return user_ring(user_data_directory(self.settings))
+
+    def _chain(self, ring: KeyRing | None) -> SerializerChain:
+        installed = self.registry.serializers()
+        authenticated = ring is not None
+        if self.spec.serializer is not None:
+            info = self.registry.serializer(self.spec.serializer)
+            if info.executable and not authenticated:
+                raise ConfigurationError(
+                    "serializer",
+                    info.name,
+                    "a data-only serializer, because entries of this store are not authenticated;"
+                    " set CACHEWRIGHT_SIGNING_KEYS (or signing_keys=) to allow it",
+                )
+            usable = [info]
+        elif authenticated:
+            usable = [info for info in installed.values() if info.name != "data"]
+        else:
+            usable = [info for info in installed.values() if not info.executable]
+        chain = SerializerChain(usable)
+        names = " > ".join(info.name for info in chain.infos)
+        trust = "authenticated" if authenticated else "not authenticated, so data only"
+        self.storage = f"bytes by the first fitting serializer of {names}; {trust}"
+        return chain
+
+    def _envelope(self, ring: KeyRing | None, chain: SerializerChain) -> Envelope:
+        from cachewright.envelope import Envelope  # noqa: PLC0415 - only engines of bytes need it
+
+        executable = any(info.executable for info in chain.infos)
+        limit = self.settings.max_value_bytes
+        if limit is None:
+            return Envelope(self.namespace, ring=ring, executable=executable)
+        return Envelope(self.namespace, ring=ring, executable=executable, max_bytes=limit)
+
+    def _alternatives(self, ability: str) -> tuple[str, ...]:
+        engines = self.registry.engines().values()
+        return tuple(sorted(info.name for info in engines if getattr(info.capabilities, ability)))
+
+    def explain(self) -> Explanation:
+        """Return why this engine is in use, with the ranking as it is now."""
+        return Explanation(
+            namespace=self.namespace,
+            engine=self.info.name,
+            why=self.why,
+            rankings=tuple(rank(self.workload)),
+            storage=self.storage,
+            notes=tuple(self.notes),
+        )
+
+
+def plugins() -> list[PluginStatus]:
+    """Return a row for every plugin found: what it offers or why it is left out."""
+    return default_registry().plugins()
