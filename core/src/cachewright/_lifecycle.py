@@ -16,6 +16,7 @@ from cachewright._packing import Packed, SealedPacker
 from cachewright.duration import parse_ttl
 from cachewright.entry import MISSING, NEVER, Entry, MissingType
 from cachewright.errors import EngineError, EngineUnavailableError, EnvelopeError
+from cachewright.inventory import EntryInfo
 from cachewright.stats import Counters
 
 if TYPE_CHECKING:
@@ -34,61 +35,24 @@ LONGEST_REST = 30.0
 """Seconds for which an unreachable engine is left alone, doubling from the first to the longest."""
 
 
-class EntryInfo:
-    """What is known about one stored entry without decoding its value.
-
-    Attributes:
-        key: the key as the caller wrote it, ``MISSING`` where it was not kept.
-        digest: the engine's key.
-        size: stored bytes; 0 for an engine of objects.
-        serializer: name of the serializer; empty for an engine of objects.
-        engine: name of the engine.
-        created: wall-clock seconds; 0.0 when not kept.
-        expires: seconds left to live, ``None`` for never.
-        compute_seconds: what computing the value took; 0.0 when unknown.
-        tags: tags of the entry.
-    """
-
-    __slots__ = (
-        "compute_seconds",
-        "created",
-        "digest",
-        "engine",
-        "expires",
-        "key",
-        "serializer",
-        "size",
-        "tags",
-    )
-
-    def __init__(
-        self,
-        *,
-        key: object,
-        digest: str,
-        engine: str,
-        size: int = 0,
-        serializer: str = "",
-        created: float = 0.0,
-        expires: float | None = None,
-        compute_seconds: float = 0.0,
-        tags: tuple[str, ...] = (),
-    ) -> None:
-        self.key = key
-        self.digest = digest
-        self.size = size
-        self.serializer = serializer
-        self.engine = engine
-        self.created = created
-        self.expires = expires
-        self.compute_seconds = compute_seconds
-        self.tags = tags
+class _Default:
+    """Stands for the cache's own ttl where ``None`` already means never."""
 
     def __repr__(self) -> str:
-        return (
-            f"EntryInfo(key={self.key!r}, digest={self.digest!r}, size={self.size},"
-            f" serializer={self.serializer!r}, engine={self.engine!r})"
-        )
+        return "the cache's default"
+
+
+DEFAULT_TTL = _Default()
+
+ATTEMPTS = 10_000
+"""Rounds of a compare-and-set loop before the engine is declared broken; each lost round means that
+another caller has won one."""
+
+REFUSED = {
+    None: ("engine", "the engine could not be written to"),
+    False: ("too-large", "it is larger than the bounds of the engine allow"),
+}
+"""Why a value was not stored, by what the engine answered; ``None`` if it failed."""
 
 
 class Lifecycle:
@@ -139,7 +103,11 @@ class Lifecycle:
 
     def digest_of(self, engine_key: Any) -> str:
         """Return a printable form of an engine's key."""
-        return engine_key if isinstance(engine_key, str) and not self.holds_objects else repr(engine_key)
+        if not self.holds_objects:
+            return str(engine_key)
+        from reprlib import repr as short  # noqa: PLC0415 - for explaining only
+
+        return short(engine_key)
 
     # Reading ----------------------------------------------------------------------------------------
 
@@ -260,7 +228,7 @@ class Lifecycle:
     @property
     def resting(self) -> bool:
         """Whether the engine was unreachable a moment ago and is left alone for now."""
-        return self._rest_until > 0.0 and self.clock.monotonic() < self._rest_until
+        return self._rest_until != 0.0 and self.clock.monotonic() < self._rest_until
 
     def engine_failed(self, operation: str, error: EngineError) -> None:
         """Count, announce and, where asked for, raise a failure of the engine."""
@@ -286,3 +254,13 @@ class Lifecycle:
 
 def _readable(key: Any) -> object:
     return MISSING if isinstance(key, tuple) and key and key[0] is CANONICAL else key
+
+
+def hashable(key: Any) -> Any:
+    """Return ``key`` if it can be a key of a dict, such as ``get_many`` returns."""
+    try:
+        hash(key)
+    except TypeError:
+        message = "get_many() returns a dict, so its keys must be hashable; use get() for other keys"
+        raise TypeError(message) from None
+    return key

@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from cachewright.call import Call
 from cachewright.entry import MISSING
 from cachewright.stats import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from cachewright.keymaker import Call, KeyMaker
+    from cachewright.keymaker import KeyMaker
 
 _PLAIN = frozenset({int, str, bytes, bool, NoneType})
 
@@ -36,7 +37,7 @@ class Loader:
         fn: the user's function.
         name: ``module.qualname``, for messages.
         names: parameters that take part in the key, in the order of the signature.
-        single: whether the raw key is the one argument itself instead of a tuple.
+        single: whether the raw key is one value itself instead of a tuple of several.
         typed: whether the raw key is followed by the types of its parts.
         bound: whether the raw key starts with the token of an instance.
         ttl: seconds, a callable of the result, or ``None``.
@@ -45,11 +46,13 @@ class Loader:
         single_flight: whether concurrent calls share one computation.
         counters: where its calls are counted.
         scope: namespace inside a shared cache; empty for a function with a cache of its own.
-        version: changes every stored key when it changes.
+        version: changes every stored key when it changes; where a callable is given, it is asked once,
+            for the first stored key: a fingerprint has to see helpers that are defined further down.
         label: kept beside stored values for listing; ``MISSING`` for nothing.
     """
 
     __slots__ = (
+        "_version",
         "bound",
         "cache_if",
         "counters",
@@ -63,7 +66,6 @@ class Loader:
         "single_flight",
         "ttl",
         "typed",
-        "version",
     )
 
     def __init__(
@@ -81,7 +83,7 @@ class Loader:
         single_flight: bool = True,
         counters: Counters | None = None,
         scope: str = "",
-        version: str = "",
+        version: str | Callable[[], str] = "",
         label: object = MISSING,
     ) -> None:
         self.fn = fn
@@ -96,8 +98,16 @@ class Loader:
         self.single_flight = single_flight
         self.counters = Counters() if counters is None else counters
         self.scope = scope
-        self.version = version
+        self._version = version
         self.label = scope_label(scope) if scope else label
+
+    @property
+    def version(self) -> str:
+        """What changes every stored key when it changes."""
+        version = self._version
+        if not isinstance(version, str):
+            version = self._version = version()
+        return version
 
     def object_key(self, raw: Any, keymaker: KeyMaker) -> Hashable:
         """Return the key for an engine of objects: the raw key itself wherever it can serve."""
@@ -110,16 +120,15 @@ class Loader:
     def digest_key(self, raw: Any, keymaker: KeyMaker) -> str:
         """Return the key for an engine of bytes."""
         digest = keymaker.call_key(self._call(raw))
-        if not self.scope and not self.version:
+        version = self.version
+        if not self.scope and not version:
             return digest
         from hashlib import blake2b  # noqa: PLC0415 - costs 5 ms, which a bare decorator need not pay
 
-        prefix = f"{len(self.scope)}:{self.scope}{self.version}".encode("utf-8", "surrogatepass")
+        prefix = f"{len(self.scope)}:{self.scope}{version}".encode("utf-8", "surrogatepass")
         return blake2b(prefix + bytes.fromhex(digest), digest_size=20, person=b"scoped").hexdigest()
 
     def _call(self, raw: Any) -> Call:
-        from cachewright.keymaker import Call  # noqa: PLC0415 - imports dataclasses, as above
-
         values = (raw,) if self.single else raw
         if self.bound:
             values = values[1:]
@@ -147,6 +156,7 @@ def plain(key: Any) -> bool:
         return False
     if isinstance(key, (tuple, frozenset)):
         return all(map(plain, key))
-    if isinstance(key, (float, complex)) or kind.__name__ == "Decimal":
-        return bool(key == key)  # noqa: PLR0124 - false for NaN only
-    return True
+    try:
+        return bool(key == key)  # noqa: PLR0124 - false for NaN, of whatever library, and for NaT
+    except Exception:  # noqa: BLE001 - foreign code; a dictionary asks for identity first
+        return True

@@ -7,7 +7,7 @@ authenticated envelope of serialized bytes.
 from __future__ import annotations
 
 import copy
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cachewright.entry import MISSING, NEVER, Clock, Entry, MissingType
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from cachewright.envelope import Envelope, Opened
     from cachewright.serializer import Frames, Serializer, SerializerInfo
-
-_ONE_SHOT = (GeneratorType, AsyncGeneratorType, CoroutineType)
 
 
 class Packed:
@@ -106,25 +104,31 @@ class EntryPacker:
         """Return the value with its clocks."""
         _refuse_one_shot(value)
         expires = NEVER if ttl is None else self._clock.monotonic() + ttl
-        kept = copy.deepcopy(value) if self._private_copy else value
+        kept = self._copied(value) if self._private_copy else value
         entry = Entry(kept, expires, self._clock.wall(), tags, seconds, label)
         return Packed(entry, self._measure(value) if self._measure else 1)
 
     def unpack(self, key: Any, stored: Any) -> Entry | MissingType:
         """Return the stored entry, or a copy of it with a value of the caller's own."""
-        if stored.expires <= self._clock.monotonic():
-            return MISSING
-        if self._private_copy:
-            return Entry(
-                copy.deepcopy(stored.value),
-                stored.expires,
-                stored.created,
-                stored.tags,
-                stored.seconds,
-                stored.key,
-            )
         entry: Entry = stored
-        return entry
+        if entry.expires <= self._clock.monotonic():
+            return MISSING
+        if not self._private_copy:
+            return entry
+        try:
+            value = self._copied(entry.value)
+        except UnserializableError:
+            raise EnvelopeError("decode") from None
+        return Entry(value, entry.expires, entry.created, entry.tags, entry.seconds, entry.key)
+
+    @staticmethod
+    def _copied(value: object) -> object:
+        try:
+            return copy.deepcopy(value)
+        except Exception as error:  # copying runs foreign code, which may refuse in any way
+            name = f"{type(value).__module__}.{type(value).__qualname__}"
+            reason = f'copy="value" cannot copy it: {type(error).__name__}: {error}'
+            raise UnserializableError(name, reason, hint="leave out copy=") from error
 
 
 class SerializerChain:
@@ -138,8 +142,10 @@ class SerializerChain:
     def dumps(self, value: object) -> tuple[SerializerInfo, Frames]:
         """Serialize with the first serializer that accepts ``value``.
 
+        Whatever a serializer raises, also for want of stack or memory, is its refusal.
+
         Raises:
-            UnserializableError: none does; carries what the last one said.
+            UnserializableError: none does; carries what each one said.
         """
         kind = type(value)
         name = f"{kind.__module__}.{kind.__qualname__}"
@@ -153,6 +159,8 @@ class SerializerChain:
                 refusals.append(f"{info.name}: {refusal.reason}")
             except PluginLoadError as broken:
                 refusals.append(f"{info.name}: {broken.reason}")
+            except Exception as error:  # noqa: BLE001 - foreign code; the next one may do better
+                refusals.append(f"{info.name}: {type(error).__name__}: {error}")
         raise UnserializableError(
             name, "; ".join(refusals) or "no serializer is allowed for it", hint=self._hint()
         )
@@ -166,7 +174,7 @@ class SerializerChain:
             return self._serializer(info).loads(opened.frames)
         except PluginLoadError:
             raise EnvelopeError("serializer") from None
-        except RecursionError:
+        except (RecursionError, MemoryError):  # its traceback would keep alive what did not fit
             raise EnvelopeError("decode") from None
         except Exception as error:  # decoding runs foreign code: a class may have moved, changed or raise
             raise EnvelopeError("decode") from error
@@ -274,7 +282,8 @@ def _inherits(kind: type, names: tuple[str, ...]) -> bool:
 
 
 def _refuse_one_shot(value: object) -> None:
-    if isinstance(value, _ONE_SHOT):
+    kind = type(value)
+    if kind is CoroutineType or hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
         raise UnserializableError(
             type(value).__name__,
             "it can be consumed only once, so a second caller would get nothing",

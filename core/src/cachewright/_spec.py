@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cachewright.duration import parse_size, parse_ttl
@@ -85,15 +87,23 @@ class Spec:
         _one_of("on_engine_error", on_engine_error, ("compute", "raise"))
         _one_of("copy", copy, (None, "value"))
         for name, value in (("engine", engine), ("policy", policy), ("serializer", serializer), ("url", url)):
-            if value is not None and not (isinstance(value, str) and value):
-                raise ConfigurationError(
-                    name, value, "a name, or None" if name != "url" else "a URL, or None"
-                )
+            if value is not None:
+                _require(_is_name(value), name, value, "a text that is not empty, or None")
+        if path is not None:
+            fine = isinstance(path, (str, PathLike)) and str(path) != ""
+            _require(fine, "path", path, "a directory, or None")
+        if options is not None:
+            fine = isinstance(options, Mapping) and all(map(_is_name, options))
+            _require(fine, "options", options, "a mapping with the names of options, or None")
+        if settings is not None:
+            _require(_is_settings(settings), "settings", settings, "Settings(...), or None")
+        _require(_is_name(key_maker), "key_maker", key_maker, "the name of a key maker")
+        _require(isinstance(persist, bool), "persist", persist, "True or False")
         self.namespace = _checked_namespace(namespace)
         self.engine = engine
         # An address or a directory would be without meaning for a store that dies with the process.
         self.scope: Scope = "network" if url and engine is None and scope == "process" else scope
-        self.persist = bool(persist) or (path is not None and engine is None)
+        self.persist = persist or (path is not None and engine is None)
         self.ttl: float | Callable[[Any], Any] | None = (
             ttl if callable(ttl) else parse_ttl(ttl, setting="ttl")
         )
@@ -117,14 +127,28 @@ class Spec:
         return not self.persist and self.scope == "process"
 
 
-def _one_of(setting: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ConfigurationError(setting, value, "one of " + ", ".join(repr(choice) for choice in choices))
+def _require(fine: bool, setting: str, value: object, expected: str) -> None:  # noqa: FBT001 - an assertion
+    if not fine:
+        raise ConfigurationError(setting, value, expected)
 
 
-def _checked_namespace(namespace: object) -> str:
-    if not isinstance(namespace, str) or not namespace:
-        raise ConfigurationError("name", namespace, "a text that is not empty")
+def _one_of(setting: str, value: object, choices: tuple[str | None, ...]) -> None:
+    fine = (value is None or isinstance(value, str)) and value in choices
+    _require(fine, setting, value, "one of " + ", ".join(repr(choice) for choice in choices))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_settings(value: object) -> bool:
+    from cachewright.config import Settings  # noqa: PLC0415 - for who passes settings, and so has imported it
+
+    return isinstance(value, Settings)
+
+
+def _checked_namespace(namespace: str) -> str:
+    _require(_is_name(namespace), "name", namespace, "a text that is not empty")
     return namespace
 
 

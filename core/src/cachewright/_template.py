@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from string import Formatter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -17,16 +18,15 @@ def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
     """Return a function of the arguments of ``fn`` that returns the key a template describes.
 
     The key is the tuple of the template and the values of its fields: values are never pasted into
-    text, where they could run together. Fields may reach into arguments by attribute or index.
+    text, where they could run together. Fields may reach into arguments by attribute or index. A
+    conversion or format such as ``{x!r}`` or ``{x:.2f}`` would have no effect, and is refused.
 
     Raises:
-        ConfigurationError: the template is malformed, or names something that is no parameter.
+        ConfigurationError: the template is malformed, has no field, or names something that is no
+            parameter.
     """
     signature = inspect.signature(fn)
-    try:
-        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
-    except ValueError as error:
-        raise ConfigurationError("key", template, f"a template such as '{{user.id}}' ({error})") from None
+    fields = _fields(template)
     for field in fields:
         root = field.partition(".")[0].partition("[")[0]
         if root not in signature.parameters:
@@ -44,6 +44,37 @@ def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
     return key
 
 
+def _fields(template: str) -> list[str]:
+    formatter, fields = Formatter(), []
+    try:
+        for _, field, form, conversion in formatter.parse(template):
+            if field is None:
+                continue
+            if form or conversion:
+                raise ConfigurationError(
+                    "key", template, f"fields without !conversion and :format: {{{field}}} alone is the key"
+                )
+            root = field.partition(".")[0].partition("[")[0]
+            if root and not root[0].isdigit():
+                formatter.get_field(field, (), {root: _Anything()})
+            fields.append(field)
+    except ValueError as error:
+        raise ConfigurationError("key", template, f"a template such as '{{user.id}}' ({error})") from None
+    if not fields:
+        raise ConfigurationError("key", template, "a template with a field, such as '{user.id}'")
+    return fields
+
+
+class _Anything:
+    """Has every attribute and every item: a field that cannot be read from it is malformed."""
+
+    def __getattr__(self, name: str) -> _Anything:
+        return self
+
+    def __getitem__(self, index: object) -> _Anything:
+        return self
+
+
 def stand_in(fn: Any) -> FunctionType:
     """Return a function that calls ``fn`` and has its signature, for partials, builtins and objects.
 
@@ -56,10 +87,13 @@ def stand_in(fn: Any) -> FunctionType:
         raise ConfigurationError(
             "func", fn, "a callable with a known signature; wrap this one in a function of your own"
         ) from None
-    source = getattr(fn, "func", fn)
-    awaits = inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(
-        getattr(type(fn), "__call__", None)
-    )
+    source = fn
+    while isinstance(source, partial):
+        source = source.func
+    runs = source if inspect.isroutine(source) else getattr(type(source), "__call__", None)
+    awaits = inspect.iscoroutinefunction(runs) or inspect.isasyncgenfunction(runs)
+    # A stand-in for a generator function is one as well, so that whoever refuses those refuses it.
+    yields = inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs)
     parameters = [
         parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
     ]
@@ -79,11 +113,13 @@ def stand_in(fn: Any) -> FunctionType:
         )
     )
     scope: dict[str, Any] = {"_defaults": defaults}
-    exec(f"{'async ' * awaits}def call{text}: pass", scope)  # noqa: S102 - names of parameters only
+    exec(f"{'async ' * awaits}def call{text}: {'yield' if yields else 'pass'}", scope)  # noqa: S102 - names of parameters only
     made: FunctionType = scope["call"]
-    made.__module__ = getattr(source, "__module__", None) or type(fn).__module__
-    made.__name__ = getattr(source, "__name__", type(fn).__name__)
-    made.__qualname__ = f"<{type(fn).__name__}> {getattr(source, '__qualname__', type(fn).__qualname__)}"
+    made.__module__ = getattr(source, "__module__", None) or type(source).__module__
+    made.__name__ = getattr(source, "__name__", type(source).__name__)
+    made.__qualname__ = (
+        f"<{type(fn).__name__}> {getattr(source, '__qualname__', type(source).__qualname__)}"
+    )
     return made
 
 

@@ -67,8 +67,8 @@ class Shape(NamedTuple):
 
     @property
     def single(self) -> bool:
-        """Whether the key is the one argument itself instead of a tuple."""
-        return len(self.keyed) == 1 and not (self.typed or self.bound or self.self_keyed or self.custom)
+        """Whether the key is one value itself instead of a tuple: the one argument, or what ``_key`` made."""
+        return self.custom or (len(self.keyed) == 1 and not (self.typed or self.bound or self.self_keyed))
 
 
 def parameters(code: CodeType) -> tuple[str, ...]:
@@ -98,6 +98,7 @@ def wrapper(fn: FunctionType, shape: Shape, names: dict[str, Any]) -> FunctionTy
     """Return a wrapper of ``shape`` for ``fn`` that reads ``names`` as its globals."""
     made = FunctionType(renamed(fn, shape), names, fn.__name__, fn.__defaults__)
     made.__kwdefaults__ = fn.__kwdefaults__
+    made.__module__ = fn.__module__
     return made
 
 

@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 from cachewright import events
 from cachewright._bridge import Bridge
 from cachewright._flight import ABANDONED, ALOFT, FAILED, LANDED, Flight, FlightTable, lead
-from cachewright._lifecycle import EntryInfo, Lifecycle
+from cachewright._lifecycle import ATTEMPTS, DEFAULT_TTL, REFUSED, Lifecycle, hashable
 from cachewright._loader import Loader
 from cachewright._packing import Packed
-from cachewright.cache import _ATTEMPTS, _REFUSED, DEFAULT_TTL, VerifyReport, _hashable
 from cachewright.duration import parse_ttl
 from cachewright.entry import MISSING, Entry, MissingType
 from cachewright.errors import CachewrightError, ClosedError, EngineError, UnsupportedByEngineError
+from cachewright.inventory import VerifyReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cachewright.engine import AsyncEngine
     from cachewright.explanation import Explanation
+    from cachewright.inventory import EntryInfo
     from cachewright.stats import CacheInfo
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class AsyncCache:
             if entry is MISSING:
                 counters.misses.add()
             else:
-                values[_hashable(key)] = entry.value
+                values[hashable(key)] = entry.value
         return values
 
     async def ttl(self, key: Any) -> float | None:
@@ -136,7 +137,7 @@ class AsyncCache:
         def absent(entry: Entry | MissingType) -> tuple[Any, float | None] | None:
             return (value, seconds) if entry is MISSING else None
 
-        return await self._swap(key, absent, "add") is not None
+        return await self._swap(key, absent, "add") is not MISSING
 
     async def touch(self, key: Any, ttl: Any) -> bool:
         """Give an entry a new ttl; return whether there was one."""
@@ -145,7 +146,7 @@ class AsyncCache:
         def renewed(entry: Entry | MissingType) -> tuple[Any, float | None] | None:
             return None if entry is MISSING else (entry.value, seconds)
 
-        return await self._swap(key, renewed, "touch") is not None
+        return await self._swap(key, renewed, "touch") is not MISSING
 
     async def incr(self, key: Any, delta: int = 1) -> int:
         """Add ``delta`` to the integer stored under ``key`` (0 if absent); see :meth:`Cache.incr`."""
@@ -444,24 +445,24 @@ class AsyncCache:
         if stored:
             self._life.note_stored(packed, seconds)
         else:
-            self._life.refused(*_REFUSED[stored])
+            self._life.refused(*REFUSED[stored])
         return bool(stored)
 
     async def _swap(
         self, key: Any, change: Callable[[Entry | MissingType], tuple[Any, float | None] | None], ability: str
     ) -> Any:
-        """Replace the entry by what ``change`` makes of it, atomically; return the new value or None."""
+        """Replace the entry by what ``change`` makes of it, atomically; return the new value, else ``MISSING``."""
         life = self._life
         if not life.info.capabilities.compare_and_set:
             raise UnsupportedByEngineError(life.info.name, ability, life.alternatives("compare_and_set"))
         engine_key = life.value_key(key)
         claim = await self._claim(engine_key)
         try:
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 stored = await self._call("get", "get", engine_key, always=True)
                 wanted = change(life.unpack(engine_key, stored))
                 if wanted is None:
-                    return None
+                    return MISSING
                 value, ttl = wanted
                 if ttl is not None and ttl <= 0:
                     packed = Packed(MISSING, 0)
@@ -480,7 +481,7 @@ class AsyncCache:
                     return value
         finally:
             self._flights.end(claim, ABANDONED)
-        raise EngineError(life.info.name, ability, f"{_ATTEMPTS} attempts lost against other writers")
+        raise EngineError(life.info.name, ability, f"{ATTEMPTS} attempts lost against other writers")
 
     async def _claim(self, key: Any) -> Flight:
         """Take the place of the flight for ``key``; see ``_Claim`` of the synchronous cache."""

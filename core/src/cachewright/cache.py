@@ -5,17 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachewright import events
 from cachewright._flight import ABANDONED, FAILED, LANDED, Flight, FlightTable, lead, unlead
-from cachewright._lifecycle import EntryInfo, Lifecycle
+from cachewright._lifecycle import ATTEMPTS, DEFAULT_TTL, REFUSED, Lifecycle, hashable
 from cachewright._loader import Loader
 from cachewright._packing import Packed
 from cachewright.duration import parse_ttl
 from cachewright.entry import MISSING, Entry, MissingType
 from cachewright.errors import CachewrightError, ClosedError, EngineError, UnsupportedByEngineError
+from cachewright.inventory import EntryInfo, VerifyReport
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -26,40 +27,6 @@ if TYPE_CHECKING:
     from cachewright.stats import CacheInfo
 
 T = TypeVar("T")
-
-
-class _Default:
-    """Stands for the cache's own ttl where ``None`` already means never."""
-
-    def __repr__(self) -> str:
-        return "the cache's default"
-
-
-DEFAULT_TTL = _Default()
-
-_ATTEMPTS = 10_000
-"""Rounds of a compare-and-set loop before the engine is declared broken; each lost round means that
-another caller has won one."""
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What :meth:`Cache.verify` found.
-
-    Attributes:
-        checked: entries looked at.
-        unreadable: entries that cannot be used; each would be a miss.
-        removed: of those, how many were removed.
-    """
-
-    checked: int
-    unreadable: int
-    removed: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether every entry can be used."""
-        return self.unreadable == self.removed
 
 
 class Cache(MutableMapping[Any, Any]):
@@ -141,7 +108,7 @@ class Cache(MutableMapping[Any, Any]):
             if entry is MISSING:
                 counters.misses.add()
             else:
-                values[_hashable(key)] = entry.value
+                values[hashable(key)] = entry.value
         return values
 
     def ttl(self, key: Any) -> float | None:
@@ -191,7 +158,7 @@ class Cache(MutableMapping[Any, Any]):
         def absent(entry: Entry | MissingType) -> tuple[Any, float | None] | None:
             return (value, seconds) if entry is MISSING else None
 
-        return self._swap(engine_key, absent, "add", label=key) is not None
+        return self._swap(engine_key, absent, "add", label=key) is not MISSING
 
     def touch(self, key: Any, ttl: Any) -> bool:
         """Give an entry a new ttl; return whether there was one."""
@@ -201,7 +168,7 @@ class Cache(MutableMapping[Any, Any]):
         def renewed(entry: Entry | MissingType) -> tuple[Any, float | None] | None:
             return None if entry is MISSING else (entry.value, seconds)
 
-        return self._swap(engine_key, renewed, "touch", label=key) is not None
+        return self._swap(engine_key, renewed, "touch", label=key) is not MISSING
 
     def incr(self, key: Any, delta: int = 1) -> int:
         """Add ``delta`` to the integer stored under ``key`` (0 if absent) and return the sum; atomic.
@@ -479,11 +446,10 @@ class Cache(MutableMapping[Any, Any]):
     def _read(self, key: Any) -> Entry | MissingType:
         if self._closed:
             self._open()
-        if self._life.holds_objects:
-            stored = self._engine.get(key)
-        else:
-            stored = self._call("get", self._engine.get, key)
-        return self._life.unpack(key, stored)
+        life = self._life
+        if life.holds_objects:
+            return life.unpack(key, self._engine.get(key))
+        return life.unpack(key, self._call("get", self._engine.get, key))
 
     def _store(self, loader: Loader, key: Any, value: object, seconds: float) -> None:
         if not self._life.admits(loader, value):
@@ -503,7 +469,7 @@ class Cache(MutableMapping[Any, Any]):
         if stored:
             self._life.note_stored(packed, seconds)
         else:
-            self._life.refused(*_REFUSED[stored])
+            self._life.refused(*REFUSED[stored])
         return bool(stored)
 
     def _swap(
@@ -514,17 +480,17 @@ class Cache(MutableMapping[Any, Any]):
         *,
         label: object,
     ) -> Any:
-        """Replace the entry by what ``change`` makes of it, atomically; return the new value or None."""
+        """Replace the entry by what ``change`` makes of it, atomically; return the new value, else ``MISSING``."""
         self._open()
         life = self._life
         if not life.info.capabilities.compare_and_set:
             raise UnsupportedByEngineError(life.info.name, ability, life.alternatives("compare_and_set"))
         with _Claim(self._flights, key):
-            for _ in range(_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 stored = self._call("get", self._engine.get, key, always=True)
                 wanted = change(life.unpack(key, stored))
                 if wanted is None:
-                    return None
+                    return MISSING
                 value, ttl = wanted
                 if ttl is not None and ttl <= 0:
                     packed = Packed(MISSING, 0)
@@ -535,7 +501,7 @@ class Cache(MutableMapping[Any, Any]):
                     "set", swap, key, stored, packed.stored, ttl=ttl, size=packed.size, always=True
                 ):
                     return value
-        raise EngineError(life.info.name, ability, f"{_ATTEMPTS} attempts lost against other writers")
+        raise EngineError(life.info.name, ability, f"{ATTEMPTS} attempts lost against other writers")
 
     def _call(
         self,
@@ -607,18 +573,3 @@ def supersede(flights: FlightTable, key: Any) -> None:
     if flight is not None:
         with flight.guard:  # waits for a store under way
             flight.stale = True
-
-
-_REFUSED = {
-    None: ("engine", "the engine could not be written to"),
-    False: ("too-large", "it is larger than the bounds of the engine allow"),
-}
-
-
-def _hashable(key: Any) -> Any:
-    try:
-        hash(key)
-    except TypeError:
-        message = "get_many() returns a dict, so its keys must be hashable; use get() for other keys"
-        raise TypeError(message) from None
-    return key

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+import warnings
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from cachewright import __version__
 from cachewright.console import open_console, write_json
-from cachewright.errors import CachewrightError
+from cachewright.errors import (
+    CachewrightError,
+    CachewrightWarning,
+    ConfigurationError,
+    UnknownPluginError,
+)
 from cachewright.explanation import duration_text
 
 if TYPE_CHECKING:
@@ -20,25 +28,64 @@ if TYPE_CHECKING:
     from cachewright.demo import Report
     from cachewright.selector import Ranking
 
-OK, FINDING, USAGE = 0, 1, 2
-"""Exit codes: all is well; something was found or failed; the command line makes no sense."""
+OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: all is well; something was found or failed; the command line, or a setting, makes no sense
+or names what is not installed; interrupted from the keyboard."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run the command line and return its exit code; failures are one line on standard error."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed by who started us
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
-    console = open_console()
-    try:
-        code: int = options.run(options, console)
-    except CachewrightError as error:
-        sys.stderr.write(f"cachewright: {error}\n")
-        return FINDING
-    except BrokenPipeError:  # the reader of a pipe had seen enough
-        sys.stderr.close()
-        return OK
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", CachewrightWarning)
+        code = _run(options)
+    if options.run not in {_plugins, _doctor}:  # which report what is broken themselves
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            _complain(f"warning: {message}")
     return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        code: int = options.run(options, open_console())
+        sys.stdout.flush()
+    except (ConfigurationError, UnknownPluginError) as error:
+        return _complain(error, USAGE)
+    except CachewrightError as error:
+        return _complain(error, FINDING)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+    except OSError as error:
+        _discard_output()
+        # The reader of a pipe may have seen enough; any other failure to write is one.
+        return OK if isinstance(error, BrokenPipeError) else _complain(error, FINDING)
+    return code
+
+
+def _complain(what: object, code: int = OK) -> int:
+    sys.stderr.write(f"cachewright: {' '.join(str(what).split())}\n")
+    return code
+
+
+def _discard_output() -> None:
+    """Let the interpreter flush at its end, without failing again, what could not be written."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        message = f"expected a whole number from 1 on, not {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     rank.set_defaults(run=_rank)
 
     demo = commands.add_parser("demo", help="measure the standard library with and without a cache")
-    demo.add_argument("--limit", type=int, default=None, help="at most so many modules, the largest first")
+    demo.add_argument("--limit", type=_positive, default=None, help="at most so many modules, the largest first")
     demo.add_argument("--engine", action="append", default=None, help="use only this engine; may be repeated")
     demo.add_argument("--json", action="store_true", help="write JSON")
     demo.set_defaults(run=_demo)
@@ -196,7 +243,7 @@ def _demo(options: argparse.Namespace, console: Console) -> int:
         write_json(asdict(report))
     else:
         _show_demo(report, console)
-    return OK
+    return OK if report.runs else FINDING
 
 
 def _show_demo(report: Report, console: Console) -> None:
@@ -205,6 +252,19 @@ def _show_demo(report: Report, console: Console) -> None:
         " parsed and measured twice on each engine"
     )
     console.text()
+    if report.runs:
+        _show_runs(report, console)
+    for engine, reason in report.left_out.items():
+        console.text(f"without {engine}: {reason}")
+    if not report.runs:
+        console.text("Nothing was measured: no engine is left.")
+    elif any(run.found for run in report.runs):
+        console.text("Results of an earlier run were found stored, and nothing was computed for them.")
+    else:
+        console.text("Run it again: a new process finds the results in the persistent engines.")
+
+
+def _show_runs(report: Report, console: Console) -> None:
     console.table(
         "time",
         ("result", "engine", "first pass", "found stored", "second pass", "hit", "saved"),
@@ -234,12 +294,6 @@ def _show_demo(report: Report, console: Console) -> None:
             for job, need, pick in report.picks
         ],
     )
-    for engine, reason in report.left_out.items():
-        console.text(f"without {engine}: {reason}")
-    if any(run.found for run in report.runs):
-        console.text("Results of an earlier run were found stored, and nothing was computed for them.")
-    else:
-        console.text("Run it again: a new process finds the results in the persistent engines.")
 
 
 def _doctor(options: argparse.Namespace, console: Console) -> int:

@@ -1,8 +1,9 @@
-"""A console shows text, tables and progress: by rich where the ``cli`` extra is installed, else plain."""
+"""A console shows text, tables and progress: by rich on a terminal where that is installed, else plain."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,7 +29,12 @@ class Console(Protocol):
 
 
 def open_console() -> Console:
-    """Return a console by rich, or a plain one where rich is not installed."""
+    """Return a console by rich for a terminal, if rich is installed, else a plain one.
+
+    What goes to a file or a pipe is read by other programs: it has no frames and no broken lines.
+    """
+    if not sys.stdout.isatty():
+        return PlainConsole()
     try:
         return _RichConsole()
     except ImportError:
@@ -36,8 +42,8 @@ def open_console() -> Console:
 
 
 def write_json(document: object) -> None:
-    """Write a document for programs; infinite figures become null."""
-    sys.stdout.write(json.dumps(_finite(document), indent=2, default=str) + "\n")
+    """Write a document for programs; figures that are not finite become null."""
+    sys.stdout.write(json.dumps(_finite(document), indent=2, default=str, allow_nan=False) + "\n")
 
 
 class PlainConsole:
@@ -45,10 +51,11 @@ class PlainConsole:
 
     def text(self, line: str = "") -> None:
         """Write a line."""
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(_printable(line) + "\n")
 
     def table(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Write a table with aligned columns."""
+        rows = [[" ".join(cell.split()) for cell in row] for row in rows]
         self.text(title)
         widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
         for row in (headers, ["-" * width for width in widths], *rows):
@@ -82,29 +89,36 @@ class PlainConsole:
 
 
 _NARROW = 16
-"""Characters up to which a column is never broken."""
+"""Characters up to which the cells of a column are not broken."""
 
 
 class _RichConsole:
     def __init__(self) -> None:
         from rich.console import Console as Rich  # noqa: PLC0415 - an optional dependency
 
-        self._out = Rich(highlight=False, soft_wrap=True)
+        self._out = Rich(highlight=False, emoji=False, soft_wrap=True)
         self._err = Rich(stderr=True)
 
     def text(self, line: str = "") -> None:
-        self._out.print(line, markup=False)
+        self._out.print(_printable(line), markup=False)
 
     def table(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.table import Table  # noqa: PLC0415 - as above
         from rich.text import Text  # noqa: PLC0415 - as above
 
         table = Table(title=title, title_justify="left", title_style="bold", expand=False)
-        for position, header in enumerate(headers):
-            longest = max((len(row[position]) for row in rows), default=0)
-            table.add_column(header, overflow="fold", no_wrap=longest <= _NARROW)
+        columns = zip(*rows, strict=True) if rows else [()] * len(headers)
+        widths = [
+            max(map(len, (*header.split(), *column)), default=0)
+            for header, column in zip(headers, columns, strict=True)
+        ]
+        # Names and figures stay whole, unless the terminal is too narrow even for them.
+        fits = sum(min(width, _NARROW) + 3 for width in widths) < self._out.width
+        for header, width in zip(headers, widths, strict=True):
+            whole = fits and width <= _NARROW
+            table.add_column(header.replace(" ", "\n") if whole else header, overflow="fold", no_wrap=whole)
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(_printable(cell)) for cell in row))
         self._out.print(table, soft_wrap=False)
 
     @contextmanager
@@ -121,4 +135,10 @@ def _finite(value: Any) -> Any:
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _printable(text: str) -> str:
+    """Return text without what the terminal's encoding, or any, cannot say: paths may hold anything."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)

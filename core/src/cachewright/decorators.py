@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol
 from cachewright._loader import Loader
 from cachewright._memo import AsyncMemo, Memo, Unopened, require_stable_name
 from cachewright._spec import DEFAULT_MAXSIZE, Spec
-from cachewright._wrappers import parameters, shape_of
+from cachewright._wrappers import CO_VARARGS, parameters, shape_of
 from cachewright.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -232,10 +232,10 @@ def cached(
         if cache is not None:
             _refuse_beside_cache(engine_arguments, cache, awaits=target.awaits)
         spec = Spec(
-            namespace=name or target.name,
+            namespace=target.name if name is None else name,
             ttl=ttl,
             jitter=jitter,
-            definition=None if name else target.definition,
+            definition=target.definition if name is None else None,
             **engine_arguments,
         )
         target.check_instance_key(spec, shared=cache is not None)
@@ -334,7 +334,7 @@ class _Target:
         self.is_method = self._is_method()
         self.bound = self.is_method and key is None and self_key is None and self.parameters[0] not in ignore
         self.keyed = self._keyed(ignore)
-        named = tuple(self.parameters[index] for index in self.keyed)
+        named = tuple(self._starred(index) for index in self.keyed)
         self.names = ("key",) if self.key is not None else (("self",) if self_key is not None else ()) + named
 
     def _is_method(self) -> bool:
@@ -358,6 +358,15 @@ class _Target:
         return tuple(
             index for index, name in enumerate(self.parameters) if index >= first and name not in ignore
         )
+
+    def _starred(self, index: int) -> str:
+        """Return the name of a parameter as a signature shows it."""
+        code = self.signature.__code__
+        beyond = index - code.co_argcount - code.co_kwonlyargcount
+        if beyond < 0:
+            return self.parameters[index]
+        has_varargs = bool(code.co_flags & CO_VARARGS)
+        return ("*" if has_varargs and beyond == 0 else "**") + self.parameters[index]
 
     def check_instance_key(self, spec: Spec, *, shared: bool) -> None:
         """Refuse a method whose entries would outlive its instance without saying which it is."""

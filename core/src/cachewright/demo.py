@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,16 +132,20 @@ def tokens(source: Source) -> Any:
 def jobs() -> list[Job]:
     """Return the jobs that this machine can do."""
     found = [Job(name="summary", measure=summary)]
-    if find_spec("numpy") is not None:
-        found += [Job(name="byte pairs", measure=pairs), Job(name="token table", measure=tokens)]
-    return found
+    try:
+        import_module("numpy")
+    except Exception:  # noqa: BLE001 - another library's import, which may fail in any way
+        return found
+    return [*found, Job(name="byte pairs", measure=pairs), Job(name="token table", measure=tokens)]
 
 
 def engines() -> tuple[list[EngineInfo], dict[str, str]]:
     """Return the installed engines that answer, and why the others were left out."""
     usable, left_out = [], default_registry().unavailable()
     for info in default_registry().engines().values():
-        if info.name == "null" or info.name in left_out:
+        if info.name == "null":
+            left_out[info.name] = "it stores nothing"
+        if info.name in left_out:
             continue
         try:
             with open_cache("cachewright demo", engine=info.name, on_engine_error="raise") as cache:
@@ -151,6 +155,9 @@ def engines() -> tuple[list[EngineInfo], dict[str, str]]:
                     continue
         except CachewrightError as error:
             left_out[info.name] = str(error)
+            continue
+        except Exception as error:  # noqa: BLE001 - an engine is foreign code, and the others can be shown
+            left_out[info.name] = f"{type(error).__name__}: {error}"
             continue
         usable.append(info)
     return usable, left_out
@@ -220,7 +227,7 @@ def run(console: Console, *, limit: int | None = None, only: list[str] | None = 
     sources = standard_library(limit)
     usable, left_out = engines()
     if only:
-        left_out |= {info.name: "not asked for" for info in usable if info.name not in only}
+        left_out = {name: reason for name, reason in left_out.items() if name in only}
         usable = [info for info in usable if info.name in only]
     todo = jobs()
     runs = []

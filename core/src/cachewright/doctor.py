@@ -41,14 +41,15 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Return findings about interpreter, plugins, settings, directories and engines."""
-    findings = [_interpreter(), *_plugins()]
+    findings = [_interpreter()]
     try:
         settings = Settings.resolve()
-    except CachewrightError as error:
+    except CachewrightError as error:  # without settings nothing else can be looked at
         return [
             *findings,
             Finding(level="problem", subject="settings", finding=str(error), advice="correct it"),
         ]
+    findings.extend(_plugins())
     findings.append(_signing(settings))
     for subject, find in (("cache directory", cache_directory), ("key directory", user_data_directory)):
         findings.append(_directory(subject, find, settings))
@@ -88,7 +89,15 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _signing(settings: Settings) -> Finding:
-    if settings.signing_keys:
+    if settings.signing_keys is not None:
+        from cachewright.keyring import KeyRing  # noqa: PLC0415 - imports hmac, for who has keys
+
+        try:
+            KeyRing.parse(settings.signing_keys, origin=settings.origin("signing_keys"))
+        except CachewrightError as error:
+            return Finding(
+                level="problem", subject="signing keys", finding=str(error), advice="correct them"
+            )
         return Finding(
             level="ok", subject="signing keys", finding="set: entries on shared stores are authenticated"
         )
@@ -142,6 +151,14 @@ def _engines() -> Iterator[Finding]:
         except CachewrightError as error:
             yield Finding(
                 level="note", subject=subject, finding=str(error), advice="not used until that is changed"
+            )
+            continue
+        except Exception as error:  # noqa: BLE001 - an engine is foreign code, and what it does wrong is the finding
+            yield Finding(
+                level="problem",
+                subject=subject,
+                finding=f"{type(error).__name__}: {error}",
+                advice="report it to the author of the plugin",
             )
             continue
         if answer != ("value", 1, None):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cachewright._lifecycle import EntryInfo
+    from cachewright.inventory import EntryInfo
     from cachewright.selector import Ranking
 
 
@@ -62,11 +63,25 @@ def ranking_lines(rankings: tuple[Ranking, ...] | list[Ranking]) -> list[str]:
 
 
 def duration_text(seconds: float) -> str:
-    """Return seconds in the unit that reads best."""
-    for unit, factor in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
-        if seconds * factor < 1000:  # noqa: PLR2004 - three digits before the point
+    """Return seconds in the unit that reads best, with three digits."""
+    for unit, factor, limit in _UNITS:
+        if seconds * factor < limit:
             return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds:.3g} s"
+    days = seconds / 86_400
+    if days < 999.5:  # noqa: PLR2004 - three digits, as above
+        return f"{days:.3g} days"
+    return f"{days:,.0f} days" if days < math.inf else f"{seconds} s"
+
+
+_UNITS = (
+    ("ns", 1e9, 999.5),
+    ("us", 1e6, 999.5),
+    ("ms", 1e3, 999.5),
+    ("s", 1.0, 300.0),
+    ("min", 1 / 60, 120.0),
+    ("h", 1 / 3600, 48.0),
+)
+"""Units, how many make a second, and up to how many of them are written."""
 
 
 def _described(entry: EntryInfo | None) -> str:

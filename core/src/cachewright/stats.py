@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from itertools import repeat
 from operator import length_hint
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Tally:
@@ -103,6 +106,12 @@ class CacheInfo(_FunctoolsInfo):
     refused: int = 0
     unreadable: int = 0
     errors: int = 0
+
+    def _replace(self, /, **changes: Any) -> Self:
+        """Return a copy with some of the four fields changed; the further attributes stay."""
+        changed = super()._replace(**changes)
+        changed.__dict__.update(self.__dict__)
+        return changed
 
     @property
     def hit_ratio(self) -> float:

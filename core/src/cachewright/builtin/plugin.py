@@ -49,6 +49,7 @@ def cachewright_engines() -> list[EngineInfo]:
                 max_bytes=True,
                 policies=("lru", "fifo"),
                 compare_and_set=True,
+                many=True,
             ),
             costs=Costs(
                 get=((64, 6e-6), (16_384, 1.2e-5), (1_000_000, 4e-5), (10_000_000, 5e-5)),

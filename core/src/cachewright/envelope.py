@@ -1,0 +1,293 @@
+"""An envelope is the stored form of an entry: header, tag and frames, bound to its key and namespace.
+
+::
+
+    off len  field
+      0   2  CA CE
+      2   1  version = 1
+      3   1  suite: 0 CHK, 1 keyed BLAKE2b-256, 2 HMAC-SHA-256
+      4   1  serializer, from 0x80 on decoding could execute code
+      5   1  codec = 0, not compressed
+      6   1  flags: 1 negative entry, 2 cached exception; unknown bits refuse
+      7   1  0
+      8   8  key id, zeros for CHK
+     16   8  created            microseconds since the epoch, signed
+     24   8  soft expiry        microseconds since the epoch, 0 none
+     32   8  hard expiry        microseconds since the epoch, 0 none
+     40   8  generation
+     48   8  raw length: the bytes of all frames together
+     56   8  seconds that computing the value took, IEEE 754
+     64   8  length of the first frame
+     72   4  length of the meta section
+     76   4  number of buffers, the frames after the first
+     80   t  tag: 16 bytes for CHK, else 32
+     ..      meta: version, label, tags; empty if there is none of them
+     ..      frame table: length (8) and digest (32) of every buffer
+     ..      first frame
+     ..      buffers, each at a multiple of 64 from the start, zeros in between
+
+Integers are big-endian. The tag covers LP(context) LP(namespace) LP(key), the header, meta, frame
+table and first frame; the table's digests cover the buffers; zeros between them are checked. Nothing
+may follow. Why buffers have digests of their own: docs/decisions/0001-buffers-verified-once.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from hmac import compare_digest
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from cachewright._envelope_parts import (
+    ROW,
+    Opened,
+    VerifiedBuffers,
+    aligned_buffers,
+    aligned_end,
+    append_aligned,
+    deadline,
+    flat,
+    microsecond,
+    opened_meta,
+    packed_meta,
+    verify_buffers,
+)
+from cachewright.engine import MappedBlob
+from cachewright.errors import EnvelopeError, UnserializableError
+from cachewright.keyring import prefixed
+from cachewright.serializer import EXECUTABLE
+from cachewright.suite import Blake2bSuite, HmacSuite, Suite
+
+if TYPE_CHECKING:
+    from cachewright.engine import Blob
+    from cachewright.keyring import KeyRing
+    from cachewright.serializer import Frames
+
+__all__ = ["EXCEPTION", "NEGATIVE", "Envelope", "Opened"]
+
+NEGATIVE: Final = 1
+"""Flag of an entry that stands for the absence of a value."""
+EXCEPTION: Final = 2
+"""Flag of an entry that holds an exception."""
+
+_MAGIC: Final = b"\xca\xce\x01"
+_NO_CODEC: Final = 0
+_FLAGS: Final = NEGATIVE | EXCEPTION
+_HEADER: Final = struct.Struct(">3sBBBBB8sqQQQQdQII")
+_HEADER_SIZE: Final = _HEADER.size
+_ROW_SIZE: Final = ROW.size
+_HMAC_FROM: Final = 2048
+"""Total frame bytes from which HMAC-SHA-256 beats keyed BLAKE2b."""
+_JOINED_BELOW: Final = 1 << 16
+"""A first frame of fewer bytes is copied into the chunk of the header: one chunk is cheaper to store."""
+
+
+class Envelope:
+    """Seals and opens the entries of one namespace; may be shared by threads.
+
+    Args:
+        namespace: entries of another namespace are refused.
+        ring: keys; ``None`` leaves entries unauthenticated (suite CHK) and refuses keyed ones. With a
+            ring only keyed suites are accepted: what a blob claims never decides.
+        executable: whether serializers whose decoding could execute code may be sealed and opened.
+        max_bytes: largest envelope that is sealed or opened.
+        context: the application; entries of another one are refused.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        *,
+        ring: KeyRing | None,
+        executable: bool = False,
+        max_bytes: int = 1 << 31,
+        context: str = "cachewright",
+    ) -> None:
+        self.namespace = namespace
+        self.executable = executable
+        self.max_bytes = max_bytes
+        self._serializers = 0x100 if executable else EXECUTABLE
+        self._verified = VerifiedBuffers()
+        prefix = prefixed(context) + prefixed(namespace)
+        suites: list[Suite]
+        if ring is None:
+            suites = [Blake2bSuite(prefix, None)]
+            self._small = self._large = suites[0]
+        else:
+            keys = ring.for_namespace(namespace, context)
+            suites = [suite for key in keys for suite in (Blake2bSuite(prefix, key), HmacSuite(prefix, key))]
+            self._small, self._large = suites[:2]
+        self._suites: dict[int, dict[bytes, Suite]] = {}
+        for suite in suites:
+            self._suites.setdefault(suite.code, {})[suite.key_id] = suite
+
+    def __repr__(self) -> str:
+        kind = "unauthenticated" if 0 in self._suites else "authenticated"
+        return f"Envelope({self.namespace!r}, {kind}, executable={self.executable})"
+
+    def seal(
+        self,
+        key: str,
+        frames: Frames,
+        *,
+        serializer: int,
+        created: float,
+        expires: float | None = None,
+        soft: float | None = None,
+        seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+        version: str = "",
+        label: bytes = b"",
+        flags: int = 0,
+        generation: int = 0,
+    ) -> list[bytes | memoryview]:
+        """Return the chunks of an envelope, to be stored one after another; large frames are not copied.
+
+        Deadlines are rounded down to the microsecond, so that none is ever exceeded.
+
+        Raises:
+            UnserializableError: the envelope would be larger than ``max_bytes``.
+            ValueError: a serializer that is not allowed here, unknown flags, a number out of range.
+        """
+        if not 0 < serializer < self._serializers or flags & ~_FLAGS or not 0.0 <= seconds < inf:
+            raise self._unusable(serializer, flags, seconds)
+        first = frames[0]
+        if type(first) is not bytes:
+            first = flat(first)
+        buffers = [flat(frame) for frame in frames[1:]] if len(frames) > 1 else []
+        raw = len(first) + sum(map(len, buffers)) if buffers else len(first)
+        suite = self._small if raw < _HMAC_FROM else self._large
+        meta = packed_meta(version, label, tags) if tags or version or label else b""
+        size = _HEADER_SIZE + suite.tag_size + len(meta) + _ROW_SIZE * len(buffers) + len(first)
+        if aligned_end(size, buffers) > self.max_bytes:
+            reason = f"it takes {raw} bytes, and with its header an entry here may take {self.max_bytes}"
+            raise UnserializableError("serialized value", reason, hint="raise max_value_bytes or return less")
+        try:
+            header = _HEADER.pack(
+                _MAGIC, suite.code, serializer, _NO_CODEC, flags, 0, suite.key_id,
+                microsecond(created), deadline(soft), deadline(expires), generation,
+                raw, seconds, len(first), len(meta), len(buffers),
+            )  # fmt: skip
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"created={created}, generation={generation}: {error}") from None
+        described = meta + b"".join([ROW.pack(len(buffer), suite.digest(buffer)) for buffer in buffers])
+        tag = suite.tag(prefixed(key) + header + described, first)
+        if len(first) < _JOINED_BELOW:
+            chunks: list[bytes | memoryview] = [b"".join((header, tag, described, first))]
+        else:
+            chunks = [header + tag + described, first]
+        if buffers:
+            append_aligned(chunks, buffers)
+        return chunks
+
+    def open(self, key: str, blob: Blob | MappedBlob, *, now: float) -> Opened:  # noqa: C901 - one list of checks, in order
+        """Verify an envelope and return what it holds.
+
+        Every byte is verified on every call, but for the buffers of a :class:`MappedBlob`: once they
+        have been verified for its identity and this very tag, they are not read again.
+
+        Args:
+            key: the key under which ``blob`` was found.
+            blob: what the engine returned.
+            now: seconds since the epoch.
+
+        Raises:
+            EnvelopeError: it must not be used; ``reason`` says why. An entry is ``expired`` from its hard
+                expiry on, and also before its creation: after a backward step of the clock it would
+                otherwise live for longer than its ttl.
+        """
+        data: bytes | memoryview = blob if type(blob) is bytes else _content(blob)
+        if len(data) > self.max_bytes:
+            raise EnvelopeError("too-big")
+        if len(data) < _HEADER_SIZE:
+            raise EnvelopeError("short")
+        fields = _HEADER.unpack_from(data)
+        first_size, meta_size, count = fields[13:]
+        suite = self._suite(fields)
+        body = _HEADER_SIZE + suite.tag_size
+        table = body + meta_size
+        start = table + _ROW_SIZE * count
+        end = start + first_size
+        if end > len(data):
+            raise EnvelopeError("short")
+        if end != len(data) and not count:
+            raise EnvelopeError("length")
+        tag = bytes(data[_HEADER_SIZE:body])
+        first = memoryview(data)[start:end]
+        if not compare_digest(suite.tag(prefixed(key) + data[:_HEADER_SIZE] + data[body:start], first), tag):
+            raise EnvelopeError("auth")
+        opened = self._admitted(fields, now)
+        opened.size = len(data)
+        opened.frames = [first]
+        if meta_size:
+            opened.version, opened.label, opened.tags = opened_meta(bytes(data[body:table]))
+        if count:
+            rows = list(ROW.iter_unpack(data[table:start]))
+            if fields[11] != first_size + sum(length for length, _ in rows):
+                raise EnvelopeError("length")
+            buffers = aligned_buffers(memoryview(data), end, rows)
+            identity = blob.identity if isinstance(blob, MappedBlob) else None
+            verified = (identity, suite.code, suite.key_id, tag)
+            if identity is None or verified not in self._verified:
+                verify_buffers(suite, rows, buffers)
+                if identity is not None:
+                    self._verified.add(verified)
+            opened.frames += buffers
+        return opened
+
+    def _suite(self, fields: tuple[Any, ...]) -> Suite:
+        """Return the suite to verify with: one of those configured, whatever the header claims."""
+        magic, code, _, _, _, reserved, key_id, *_ = fields
+        if magic != _MAGIC or reserved:
+            raise EnvelopeError("format")
+        by_id = self._suites.get(code)
+        if by_id is None:
+            raise EnvelopeError("suite")
+        suite = by_id.get(key_id)
+        if suite is None:
+            raise EnvelopeError("unknown-key")
+        return suite
+
+    def _admitted(self, fields: tuple[Any, ...], now: float) -> Opened:
+        """Check an authenticated header, which without a ring is still what anybody wanted it to be."""
+        (
+            _, _, serializer, codec, flags, _, _, created_us, soft_us, expires_us,
+            generation, raw, seconds, first_size, _, count,
+        ) = fields  # fmt: skip
+        if flags & ~_FLAGS:
+            raise EnvelopeError("flags")
+        if not 0 < serializer < self._serializers:
+            raise EnvelopeError("serializer")
+        if codec != _NO_CODEC:
+            raise EnvelopeError("codec")
+        if raw != first_size and not count:
+            raise EnvelopeError("length")
+        if not 0.0 <= seconds < inf:
+            raise EnvelopeError("format")
+        created = created_us / 1e6
+        expires = expires_us / 1e6 if expires_us else None
+        if expires is not None and not created <= now < expires:
+            raise EnvelopeError("expired")
+        opened = Opened()
+        opened.created = created
+        opened.expires = expires
+        opened.soft = soft_us / 1e6 if soft_us else None
+        opened.serializer = serializer
+        opened.codec = codec
+        opened.flags = flags
+        opened.generation = generation
+        opened.seconds = seconds
+        opened.version, opened.label, opened.tags = "", b"", ()
+        return opened
+
+    def _unusable(self, serializer: int, flags: int, seconds: float) -> ValueError:
+        if not 0 < serializer < self._serializers:
+            allowed = f"0x01 to {self._serializers - 1:#04x}"
+            return ValueError(f"serializer id {serializer:#04x} is not allowed here, only {allowed}")
+        if flags & ~_FLAGS:
+            return ValueError(f"flags {flags:#04x} are unknown; known are NEGATIVE and EXCEPTION")
+        return ValueError(f"seconds={seconds} is not a finite duration")
+
+
+def _content(blob: Blob | MappedBlob) -> memoryview:
+    return flat(blob.view if isinstance(blob, MappedBlob) else blob)

@@ -1,0 +1,82 @@
+"""A mutant is a deliberately wrong engine; the kit has to fail every one by the test named here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cachewright.engine import EngineInfo
+from cachewright.testing import wrong_dicts, wrong_stores
+from cachewright.testing.reference import DICT, FOLDER, AsyncDictEngine, DictEngine, FolderEngine
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A wrong engine and the test of the kit that has to notice it.
+
+    Attributes:
+        info: the record of the wrong engine.
+        killed_by: name of the test.
+        asynchronous: whether it is the asynchronous kit that is meant.
+    """
+
+    info: EngineInfo
+    killed_by: str
+    asynchronous: bool = False
+
+
+KILLED_BY: dict[type[DictEngine | FolderEngine | AsyncDictEngine], str] = {
+    wrong_dicts.NoneIsAMiss: "test_falsy_values_are_values",
+    wrong_dicts.ZeroIsAMiss: "test_falsy_values_are_values",
+    wrong_dicts.CopiesValues: "test_objects_keep_their_identity",
+    wrong_dicts.IgnoresTtl: "test_an_entry_lives_until_its_ttl_has_passed",
+    wrong_dicts.KeepsOldTtl: "test_overwriting_replaces_the_ttl",
+    wrong_dicts.WallClockDeadlines: "test_setting_the_wall_clock_moves_no_deadline_in_process",
+    wrong_dicts.CountsExpired: "test_an_expired_entry_is_seen_by_nothing",
+    wrong_dicts.ListsExpired: "test_an_expired_entry_is_seen_by_nothing",
+    wrong_dicts.DeletesExpired: "test_an_expired_entry_is_seen_by_nothing",
+    wrong_dicts.TextKeys: "test_hostile_keys_are_distinct_and_exact",
+    wrong_dicts.HashedKeys: "test_hostile_keys_are_distinct_and_exact",
+    wrong_dicts.TypedKeys: "test_equal_keys_share_an_entry",
+    wrong_dicts.LiveKeys: "test_keys_is_a_snapshot",
+    wrong_dicts.AlwaysDeletes: "test_delete_says_whether_there_was_an_entry",
+    wrong_dicts.OffByOne: "test_maxsize_is_exact",
+    wrong_dicts.ZeroIsUnbounded: "test_maxsize_zero_stores_nothing",
+    wrong_dicts.OversizeEvictsAll: "test_an_oversize_value_is_refused_at_no_cost",
+    wrong_dicts.OversizeKeepsOld: "test_an_oversize_value_is_refused_at_no_cost",
+    wrong_dicts.CountsWeightOnce: "test_max_bytes_is_never_exceeded",
+    wrong_dicts.LruIsFifo: "test_a_policy_keeps_what_its_name_promises",
+    wrong_dicts.TakesAnyPolicy: "test_an_undeclared_policy_is_refused",
+    wrong_dicts.TakesAnyOption: "test_an_unknown_option_is_refused",
+    wrong_dicts.ForgetsSome: "test_a_thousand_entries_are_kept",
+    wrong_dicts.DetachedReader: "test_a_reader_stays_attached_over_clear",
+    wrong_dicts.StaleReader: "test_a_reader_finds_the_same_object",
+    wrong_dicts.ComparesByEquality: "test_compare_and_set_compares_objects_by_identity",
+    wrong_dicts.ComparesThenSets: "test_compare_and_set_has_one_winner",
+    wrong_dicts.MixesThreads: "test_threads_never_see_another_keys_value",
+    wrong_dicts.ForgetsDeletedTwice: "test_each_entry_is_deleted_by_one_thread",
+    wrong_dicts.ClosesOnce: "test_closing_twice_is_allowed",
+    wrong_dicts.DiesAfterClose: "test_use_after_close_fails_only_in_one_way",
+    wrong_stores.KeepsChunks: "test_changing_chunks_afterwards_changes_nothing",
+    wrong_stores.FirstChunkOnly: "test_chunks_come_back_joined",
+    wrong_stores.ClearsEverything: "test_clear_empties_only_its_own_namespace",
+    wrong_stores.FoldsNamespaces: "test_hostile_namespaces_never_meet",
+    wrong_stores.CachesReads: "test_two_handles_see_each_others_writes",
+    wrong_stores.EmptiesOnOpening: "test_entries_survive_closing_and_reopening",
+    wrong_stores.WritesInPlace: "test_a_writer_killed_half_way_leaves_old_or_new",
+    wrong_stores.LocksAcrossForks: "test_a_forked_child_can_use_the_engine",
+    wrong_stores.LeavesRepliesBehind: "test_after_a_cancelled_get_answers_are_right",
+    wrong_stores.BelongsToOneLoop: "test_two_runs_one_after_the_other",
+}
+"""Which test has to notice which mistake; the class name says what the mistake is."""
+
+
+def mutants() -> tuple[Mutant, ...]:
+    """Return all wrong engines."""
+    found: list[Mutant] = []
+    for engine, test in KILLED_BY.items():
+        asynchronous = issubclass(engine, AsyncDictEngine)
+        target = f"{engine.__module__}:{engine.__name__}"
+        base = FOLDER if issubclass(engine, FolderEngine) else DICT
+        info = replace(base, async_target=target) if asynchronous else replace(base, target=target)
+        found.append(Mutant(info, test, asynchronous))
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The cachebox engine of cachewright; install the distribution and say ``engine="cachebox"``."""

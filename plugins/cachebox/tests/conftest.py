@@ -1,0 +1,47 @@
+"""Fixtures of the cachebox tests: an opener of engines, and a runner of scripts that might hang."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cachewright.engine import EngineConfig
+from cachewright_cachebox.engine import CacheboxEngine
+
+PATIENCE = 60.0
+"""Seconds after which a script counts as hung."""
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., CacheboxEngine]]:
+    """Opens engines with the given settings and closes them after the test."""
+    engines: list[CacheboxEngine] = []
+
+    def open_one(**settings: Any) -> CacheboxEngine:
+        engines.append(CacheboxEngine(EngineConfig(**settings)))
+        return engines[-1]
+
+    yield open_one
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def run_script() -> Callable[[str], str]:
+    """Runs a script in a fresh interpreter, warnings being errors, and returns what it printed."""
+
+    def run(script: str) -> str:
+        done = subprocess.run(  # noqa: S603 - this interpreter, a script of ours
+            [sys.executable, "-W", "error", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        return done.stdout.strip() if not done.returncode else f"{done.returncode}: {done.stderr}"
+
+    return run

@@ -1,0 +1,1 @@
+"""The cachetools engine of cachewright; install the distribution and say ``engine="cachetools"``."""

@@ -1,0 +1,3 @@
+"""The dill serializer of cachewright: lambdas, closures and local classes."""
+
+from __future__ import annotations

@@ -1,0 +1,22 @@
+"""The record that announces the dill serializer, without importing dill."""
+
+from __future__ import annotations
+
+from cachewright.hookspecs import hookimpl
+from cachewright.serializer import SerializerInfo
+
+
+@hookimpl
+def cachewright_serializers() -> list[SerializerInfo]:
+    """The dill serializer, asked after every other one."""
+    return [
+        SerializerInfo(
+            name="dill",
+            code=0x81,
+            target="cachewright_dill.serializer:DillSerializer",
+            rank=90,
+            requires=("dill",),
+            install="cachewright-dill",
+            summary="lambdas, closures and local classes; only where stored entries are authenticated",
+        )
+    ]
