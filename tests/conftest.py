@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,5 +30,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the home directory."""
+    """Remove the home directory; a thread that a failed test left behind cannot keep the run from ending."""
     config.stash[_HOME].cleanup()
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)

@@ -22,7 +22,7 @@ POLICIES = ("s3-fifo", "lru", "lfu", "fifo", "rr", "sieve")
 
 def zipf(exponent: float, requests: int = REQUESTS, seed: int = 1) -> Iterator[int]:
     """Yield keys of which the n-th most popular is asked for in proportion to n ** -exponent."""
-    draw = random.Random(seed).random  # noqa: S311 - a trace, not a secret
+    draw = random.Random(seed).random  # a trace, not a secret
     weights = list(accumulate(rank**-exponent for rank in range(1, KEYS + 1)))
     for _ in range(requests):
         yield bisect(weights, draw() * weights[-1])
@@ -45,7 +45,7 @@ def loop(requests: int = REQUESTS) -> Iterator[int]:
 
 def drifting(requests: int = REQUESTS, seed: int = 1) -> Iterator[int]:
     """Yield keys around a centre that moves on by one key every ten requests."""
-    rng = random.Random(seed)  # noqa: S311 - a trace, not a secret
+    rng = random.Random(seed)  # a trace, not a secret
     for number in range(requests):
         yield number // 10 + int(rng.gauss(0, CAPACITY / 2))
 

@@ -88,6 +88,7 @@ def memory_ttl_hit() -> dict[str, float]:
 
 def cachebox_hit() -> dict[str, float]:
     import cachebox
+
     from cachewright import cached
 
     ours = cached(engine="cachebox")(lambda x: x)
@@ -98,6 +99,7 @@ def cachebox_hit() -> dict[str, float]:
 
 def cachetools_hit() -> dict[str, float]:
     import cachetools
+
     from cachewright import cached
 
     ours = cached(engine="cachetools")(lambda x: x)
@@ -121,6 +123,7 @@ def async_hit() -> dict[str, float]:
 
 def sqlite_hit() -> dict[str, float]:
     import diskcache
+
     from cachewright import cached
     from cachewright.config import Settings
 
@@ -136,6 +139,7 @@ def sqlite_hit() -> dict[str, float]:
 def array_hit() -> dict[str, float]:
     import joblib
     import numpy as np
+
     from cachewright import cached
     from cachewright.config import Settings
 
@@ -154,6 +158,7 @@ def array_first_hit() -> dict[str, float]:
     """The first hit of a process, which verifies the whole file, against reading without verification."""
     import joblib
     import numpy as np
+
     from cachewright import open_cache
     from cachewright.config import Settings
 
@@ -178,6 +183,7 @@ def array_first_hit() -> dict[str, float]:
 def array_put() -> dict[str, float]:
     import joblib
     import numpy as np
+
     from cachewright import open_cache
     from cachewright.config import Settings
 

@@ -7,6 +7,7 @@ import os
 import threading
 
 import pytest
+
 from cachewright._bridge import WORKERS, Bridge, _pool
 from cachewright.engine import EngineConfig
 from cachewright.entry import MISSING

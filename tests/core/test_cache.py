@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
+
 from cachewright import MISSING, open_async_cache, open_cache
 from cachewright.config import Settings
 from cachewright.engine import Capabilities, Costs, Engine, EngineInfo

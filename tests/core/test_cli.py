@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from cachewright import __version__, cli
 from cachewright.cli import FINDING, INTERRUPTED, OK, USAGE, main
 from cachewright.registry import default_registry
@@ -216,7 +217,9 @@ class TestFailures:
 
     def test_output_that_the_terminal_cannot_say_is_escaped(self):
         """An ASCII terminal gets the table."""
-        done = spawn("doctor", env={**os.environ, "PYTHONIOENCODING": "ascii", "CACHEWRIGHT_DIR": "/nowhere/é"})
+        done = spawn(
+            "doctor", env={**os.environ, "PYTHONIOENCODING": "ascii", "CACHEWRIGHT_DIR": "/nowhere/é"}
+        )
         assert r"/nowhere/\xe9" in done.stdout
         assert done.stderr == ""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cachewright.choices import CHOICES
 from cachewright.config import Settings, cache_directory, configure, safe_folder, user_data_directory
 from cachewright.errors import ConfigurationError
@@ -243,12 +244,12 @@ def test_unusable_pyproject(tmp_path: Path, text: str) -> None:
 
 def test_secrets_are_never_shown() -> None:
     """Keys and passwords appear neither in a repr nor in a table nor in an error."""
-    settings = Settings(signing_keys="secret1", redis_password="secret2", url="redis://u:secret3@host/0")  # noqa: S106
+    settings = Settings(signing_keys="secret1", redis_password="secret2", url="redis://u:secret3@host/0")
     assert settings.signing_keys == "secret1"
     assert "secret" not in repr(settings)
     assert "secret" not in str(list(settings.items()))
     assert "redis://u:***@host/0" in repr(settings)
-    assert "secret" not in repr(Settings(redis_password="secret2"))  # noqa: S106
+    assert "secret" not in repr(Settings(redis_password="secret2"))
     for wrong in (
         {"signing_keys": "secret\n"},
         {"url": "redis://u:secret@ho st"},

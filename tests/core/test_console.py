@@ -8,6 +8,7 @@ import math
 import sys
 
 import pytest
+
 from cachewright.console import PlainConsole, _RichConsole, open_console, write_json
 
 ROWS = [("memory", "80 ns"), ("sqlite", "a long reason\nover two lines")]
@@ -106,7 +107,9 @@ class TestRich:
     def test_a_terminal_too_narrow_for_them_breaks_them(self, sit_down):
         """Nothing is lost."""
         out, _ = sit_down(columns=40)
-        _RichConsole().table("time", ("a", "b", "c"), [("abcdefghijklmno", "pqrstuvwxyzABCD", "EFGHIJKLMNOPQRS")])
+        _RichConsole().table(
+            "time", ("a", "b", "c"), [("abcdefghijklmno", "pqrstuvwxyzABCD", "EFGHIJKLMNOPQRS")]
+        )
         letters = {letter for letter in out.getvalue() if letter.isalpha()}
         assert letters >= {*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRS"}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cachewright.costs import (
     THREAD_HOP,
     call_seconds,
@@ -13,8 +16,6 @@ from cachewright.costs import (
 )
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.workload import KINDS, Kind, Workload
-from hypothesis import given
-from hypothesis import strategies as st
 
 KNOTS = ((100, 1e-6), (10_000, 1e-4), (1_000_000, 1e-3))
 

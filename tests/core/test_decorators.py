@@ -17,6 +17,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+
 from cachewright import MISSING, cached, disabled, open_async_cache, open_cache
 from cachewright.config import Settings
 from cachewright.entry import Clock

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
+import types
+from pathlib import Path
 
-import numpy as np
 import pytest
+
 from cachewright import demo
+from cachewright.builtin.null import NullEngine
 from cachewright.console import PlainConsole
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.hookspecs import hookimpl
@@ -76,7 +78,10 @@ class TestProcesses:
         assert done.returncode == 0
         assert "3 modules of the standard library" in done.stdout
         assert "Run it again: a new process finds the results" in done.stdout
-        assert [line.split()[:2] for line in done.stdout.splitlines() if "memory" in line][0] == ["summary", "memory"]
+        assert [line.split()[:2] for line in done.stdout.splitlines() if "memory" in line][0] == [
+            "summary",
+            "memory",
+        ]
 
     def test_when_no_engine_is_left_it_says_so(self, tmp_path):
         """A finding, with the reason."""
@@ -109,7 +114,7 @@ class TestJobs:
         """A plain one and a structured one."""
         pairs, tokens = demo.pairs(source), demo.tokens(source)
         assert pairs.shape == (256, 256)
-        assert pairs.sum() == len(open(source.path, "rb").read()) - 1
+        assert pairs.sum() == Path(source.path).stat().st_size - 1
         assert tokens.dtype.names == ("type", "line", "column")
         assert tokens["line"].max() == 11
 
@@ -126,7 +131,6 @@ class TestJobs:
         assert len(demo.jobs()) == 3
         monkeypatch.setitem(sys.modules, "numpy", None)
         assert [job.name for job in demo.jobs()] == ["summary"]
-        assert np is not None
 
 
 class Explosive:
@@ -146,10 +150,6 @@ class Explosive:
 
 @pytest.fixture
 def explosive(monkeypatch):
-    import types
-
-    from cachewright.builtin.null import NullEngine
-
     class Raising(NullEngine):
         def __init__(self, config):
             raise ZeroDivisionError("surprise")
@@ -174,20 +174,18 @@ def test_an_engine_that_fails_in_any_way_is_left_out_with_the_reason(explosive):
 def test_progress_is_told_for_every_call(monkeypatch):
     """Two passes over every file on every engine."""
     monkeypatch.setattr(demo, "jobs", lambda: [demo.Job(name="length", measure=length)])
-    console, told = PlainConsole(), []
+    told = []
 
     class Told(PlainConsole):
         def progress(self, label, total):
             told.append(total)
             return super().progress(label, total)
 
-    assert console is not None
     made = demo.run(Told(), limit=2, only=["memory"])
     assert told == [4]
     assert [(run.engine, run.files, run.found) for run in made.runs] == [("memory", 2, 0)]
     assert {need for _, need, _ in made.picks} == {"this process", "persistent", "network"}
     assert made.left_out == {}
-    assert isinstance(sys.stdout, io.TextIOBase)
 
 
 def length(source: demo.Source) -> int:

@@ -9,6 +9,7 @@ import sys
 import types
 
 import pytest
+
 from cachewright.builtin.null import NullEngine
 from cachewright.cli import FINDING, OK, main
 from cachewright.doctor import examine
@@ -121,7 +122,9 @@ class TestSettings:
 class TestDirectories:
     """Directories that others could have prepared."""
 
-    @pytest.mark.parametrize(("folder", "subject"), [("dir", "cache directory"), ("data_dir", "key directory")])
+    @pytest.mark.parametrize(
+        ("folder", "subject"), [("dir", "cache directory"), ("data_dir", "key directory")]
+    )
     @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
     def test_one_that_others_can_write_to_is_a_problem(self, folders, folder, subject, mode):
         """Whoever can write there can replace what is stored."""
@@ -170,7 +173,9 @@ class TestPlugins:
     def test_a_disabled_plugin_is_a_note(self, monkeypatch, install):
         """It was asked for."""
         install("unwanted", NullEngine)
-        monkeypatch.setenv("CACHEWRIGHT_DISABLED_PLUGINS", "unwanted," + os.environ["CACHEWRIGHT_DISABLED_PLUGINS"])
+        monkeypatch.setenv(
+            "CACHEWRIGHT_DISABLED_PLUGINS", "unwanted," + os.environ["CACHEWRIGHT_DISABLED_PLUGINS"]
+        )
         default_registry().refresh()
         assert found("plugin unwanted").level == "note"
         assert "engine unwanted" not in [each.subject for each in examine()]
@@ -192,7 +197,9 @@ class TestPlugins:
         assert (finding.level, finding.advice) == ("note", "not used until that is changed")
         assert "nobody answers" in finding.finding
 
-    @pytest.mark.parametrize("error", [ZeroDivisionError("surprise"), RecursionError(), OSError(5, "I/O error")], ids=repr)
+    @pytest.mark.parametrize(
+        "error", [ZeroDivisionError("surprise"), RecursionError(), OSError(5, "I/O error")], ids=repr
+    )
     def test_an_engine_that_raises_what_it_must_not_is_a_problem(self, install, error):
         """And the others are looked at all the same."""
 

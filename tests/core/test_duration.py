@@ -8,10 +8,11 @@ import sys
 from datetime import timedelta
 
 import pytest
-from cachewright.duration import parse_size, parse_ttl
-from cachewright.errors import ConfigurationError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cachewright.duration import parse_size, parse_ttl
+from cachewright.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
@@ -144,5 +145,5 @@ def test_import_stays_light() -> None:
     code = (
         "import sys; from cachewright.duration import parse_ttl as p; p(5); print('datetime' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

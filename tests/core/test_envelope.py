@@ -93,7 +93,8 @@ buffers = st.lists(st.binary(max_size=300), max_size=4)
     ttl=st.one_of(st.none(), st.floats(1e-3, 1e18)),
 )
 def test_what_is_sealed_comes_back(
-    keyed: bool, namespace: str, key: str, first: bytes, others: list[bytes], tags: tuple[str, ...], version: str,
+    keyed: bool, namespace: str, key: str, first: bytes, others: list[bytes], tags: tuple[str, ...],
+    version: str,
     label: bytes, seconds: float, flags: int, generation: int, ttl: float | None,
 ) -> None:  # fmt: skip
     """Any frames, with any texts beside them, come back exactly, from any kind of blob."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from cachewright import open_cache
-from cachewright.inventory import EntryInfo
 from cachewright.explanation import Explanation, duration_text, ranking_lines
+from cachewright.inventory import EntryInfo
 from cachewright.selector import Ranking
 
 
@@ -16,9 +17,16 @@ def entry(**more):
 
 
 GOOD = Ranking(
-    engine="memory", score=1e-7, estimated_get=8e-8, estimated_set=1.5e-6, reasons=("near", "simple"), against=("small",)
+    engine="memory",
+    score=1e-7,
+    estimated_get=8e-8,
+    estimated_set=1.5e-6,
+    reasons=("near", "simple"),
+    against=("small",),
 )
-BAD = Ranking(engine="sqlite", score=math.inf, estimated_get=math.inf, estimated_set=math.inf, rejected="too slow")
+BAD = Ranking(
+    engine="sqlite", score=math.inf, estimated_get=math.inf, estimated_set=math.inf, rejected="too slow"
+)
 
 
 @pytest.mark.parametrize(

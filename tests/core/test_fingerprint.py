@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from cachewright._fingerprint import definition_digest, fingerprint
 
 
@@ -190,7 +191,9 @@ class TestWhatCounts:
         assert print_of(source) != print_of(BASE)
 
     def _all(self):
-        [mark] = [mark for mark in type(self).test_a_change_of_code_is_seen.pytestmark if mark.name == "parametrize"]
+        [mark] = [
+            mark for mark in type(self).test_a_change_of_code_is_seen.pytestmark if mark.name == "parametrize"
+        ]
         return mark.args[1]
 
     def test_where_a_loop_leaves_and_where_a_try_ends(self):
@@ -261,7 +264,16 @@ class TestDefaults:
 
     @pytest.mark.parametrize(
         "value",
-        [object(), Plain(), lambda: 1, [Plain()], {"k": (Plain(),)}, Evil(), threading.Lock(), functools.partial(print)],
+        [
+            object(),
+            Plain(),
+            lambda: 1,
+            [Plain()],
+            {"k": (Plain(),)},
+            Evil(),
+            threading.Lock(),
+            functools.partial(print),
+        ],
         ids=lambda value: type(value).__name__,
     )
     def test_addresses_do_not_count(self, value):
@@ -274,8 +286,10 @@ class TestDefaults:
                 return [Plain()]
             if isinstance(value, dict):
                 return {"k": (Plain(),)}
-            return threading.Lock() if type(value).__module__ == "_thread" else (
-                functools.partial(print) if isinstance(value, functools.partial) else type(value)()
+            return (
+                threading.Lock()
+                if type(value).__module__ == "_thread"
+                else (functools.partial(print) if isinstance(value, functools.partial) else type(value)())
             )
 
         prints = set()
@@ -452,15 +466,26 @@ class TestHelpers:
 
     def test_other_packages_do_not_count(self, package):
         """Neither their functions nor their decorators."""
-        assert changed(package(), package(other=[("x + 1", "x + 2"), ("fn(*args)", "fn(*args) or 1")])) == set()
+        assert (
+            changed(package(), package(other=[("x + 1", "x + 2"), ("fn(*args)", "fn(*args) or 1")])) == set()
+        )
 
     @pytest.mark.parametrize(
         ("changes", "names"),
         [
-            ([("def decorated(x):\n    return x + 1", "def decorated(x):\n    return x + 2")], {"wrapped", "decorated"}),
-            ([("def twice(x):\n    return x + 1", "def twice(x):\n    return x + 2")], {"twice_wrapped", "twice"}),
+            (
+                [("def decorated(x):\n    return x + 1", "def decorated(x):\n    return x + 2")],
+                {"wrapped", "decorated"},
+            ),
+            (
+                [("def twice(x):\n    return x + 1", "def twice(x):\n    return x + 2")],
+                {"twice_wrapped", "twice"},
+            ),
             ([("def lru(x):\n    return x + 1", "def lru(x):\n    return x + 2")], {"remembered"}),
-            ([("return fn(*args)", "return -fn(*args)")], {"deco", "decorated", "twice", "twice_wrapped", "wrapped"}),
+            (
+                [("return fn(*args)", "return -fn(*args)")],
+                {"deco", "decorated", "twice", "twice_wrapped", "wrapped"},
+            ),
         ],
         ids=["wrapped once", "wrapped twice", "wrapped in C", "the decorator"],
     )

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from cachewright import cached, open_async_cache, open_cache
 from cachewright._flight import ABANDONED, FlightTable
 

@@ -248,7 +248,7 @@ def test_a_foreign_owner_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_damaged_key_file_is_refused_without_showing_it(tmp_path: Path, text: str) -> None:
     """A file that holds no key is an error that says what to do and quotes nothing."""
     prepared(tmp_path / "data", text)
-    with pytest.raises(UntrustedStoreError, match="holds no key.*remove it") as caught:
+    with pytest.raises(UntrustedStoreError, match=r"holds no key.*remove it") as caught:
         user_ring(tmp_path / "data")
     assert "canary" not in repr(caught.value)
     assert caught.value.__cause__ is None

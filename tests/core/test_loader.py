@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from cachewright._loader import ATTACHED, CANONICAL, Loader, plain, scope_label
 from cachewright.entry import MISSING
 from cachewright.keymaker import Call, KeyMaker
@@ -134,7 +135,16 @@ class TestDigestKeys:
 
     def test_scope_and_version_change_it_and_cannot_run_together(self):
         """Moving a letter from the one to the other gives another key."""
-        pairs = [("", ""), ("a", ""), ("", "a"), ("ab", "c"), ("a", "bc"), ("1:a", ""), ("", "1:a"), ("\ud800", "é")]
+        pairs = [
+            ("", ""),
+            ("a", ""),
+            ("", "a"),
+            ("ab", "c"),
+            ("a", "bc"),
+            ("1:a", ""),
+            ("", "1:a"),
+            ("\ud800", "é"),
+        ]
         keys = {
             Loader(print, "f", ("x",), single=True, scope=scope, version=version).digest_key(1, KEYS)
             for scope, version in pairs

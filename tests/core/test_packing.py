@@ -9,6 +9,7 @@ import threading
 import weakref
 
 import pytest
+
 from cachewright import cached
 from cachewright._packing import EntryPacker, PlainPacker, SealedPacker, SerializerChain
 from cachewright.entry import MISSING, NEVER, Clock, Entry
@@ -80,7 +81,10 @@ def _importable(monkeypatch):
 
 def info(cls, code, name="", **more):
     return SerializerInfo(
-        name=name or cls.__name__.lower(), code=code, target=f"serializers_of_test_packing:{cls.__name__}", **more
+        name=name or cls.__name__.lower(),
+        code=code,
+        target=f"serializers_of_test_packing:{cls.__name__}",
+        **more,
     )
 
 
@@ -133,7 +137,9 @@ class TestOneShotValues:
             PlainPacker().pack("k", work_once, **NOTHING)
         assert asyncio.run(work_once) == 1
 
-    @pytest.mark.parametrize("value", [[1], "text", range(3), {1: 2}.keys(), Cursor, generator, memoryview(b"x"), None])
+    @pytest.mark.parametrize(
+        "value", [[1], "text", range(3), {1: 2}.keys(), Cursor, generator, memoryview(b"x"), None]
+    )
     def test_what_can_be_iterated_again_is_not_refused(self, value):
         """Nor are classes and functions."""
         assert PlainPacker().pack("k", value, **NOTHING).stored is value
@@ -199,7 +205,9 @@ class TestEntries:
 
     def test_a_value_that_cannot_be_copied_is_refused_with_the_reason(self):
         """As values without a serializer are."""
-        with pytest.raises(UnserializableError, match=r'_thread.lock.*copy="value" cannot copy it: TypeError') as caught:
+        with pytest.raises(
+            UnserializableError, match=r'_thread.lock.*copy="value" cannot copy it: TypeError'
+        ) as caught:
             EntryPacker(Clock(), private_copy=True).pack("k", threading.Lock(), **NOTHING)
         assert isinstance(caught.value.__cause__, TypeError)
 
@@ -248,7 +256,12 @@ class TestChain:
         with pytest.raises(UnserializableError) as caught:
             chain.dumps(5)
         text = str(caught.value)
-        for reason in ("refusing: I never do", "unmakeable: OSError: no licence", "raising: ValueError: foreign", "gone: "):
+        for reason in (
+            "refusing: I never do",
+            "unmakeable: OSError: no licence",
+            "raising: ValueError: foreign",
+            "gone: ",
+        ):
             assert reason in text
         assert "builtins.int" in text
 
@@ -278,7 +291,9 @@ class TestChain:
                 chain.loads(opened(code))
         assert chain.loads(opened(1, b"(1, 2)")) == (1, 2)
 
-    @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), UnserializableError("a", "b")], ids=repr)
+    @pytest.mark.parametrize(
+        "error", [ValueError("x"), KeyError("x"), UnserializableError("a", "b")], ids=repr
+    )
     def test_any_failure_to_decode_is_a_miss_with_its_cause(self, monkeypatch, error):
         """Decoding runs foreign code."""
         monkeypatch.setattr(Raising, "error", error)
@@ -316,7 +331,9 @@ class TestSealed:
 
     @pytest.fixture
     def packer(self, watch):
-        return SealedPacker(watch.clock, Envelope("space", ring=None), SerializerChain([info(Spelling, 1)]), Spelling())
+        return SealedPacker(
+            watch.clock, Envelope("space", ring=None), SerializerChain([info(Spelling, 1)]), Spelling()
+        )
 
     def packed(self, packer, value, **more):
         return packer.pack("aa", value, **{**NOTHING, **more})

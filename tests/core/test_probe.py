@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, NewType, Optional, Union
 
 import pytest
+
 from cachewright.probe import BUDGET, Kind, count_and_size, kind_of, kind_of_type, size_of
 
 

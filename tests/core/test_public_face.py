@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 
-import cachewright
 import pytest
+
+import cachewright
 
 HEAVY = (
     "asyncio", "sqlite3", "pluggy", "platformdirs", "importlib.metadata", "inspect", "dataclasses",

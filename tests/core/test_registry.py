@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from cachewright.builtin import plugin as builtin
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.errors import (

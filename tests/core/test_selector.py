@@ -8,13 +8,14 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cachewright.builtin import plugin
 from cachewright.engine import SCOPES, Capabilities, Costs, EngineInfo
 from cachewright.errors import NoEngineQualifiesError
 from cachewright.selector import Ranking, choose, rank
 from cachewright.workload import KINDS, Workload
-from hypothesis import given
-from hypothesis import strategies as st
 
 BUILTIN = plugin.cachewright_engines()
 

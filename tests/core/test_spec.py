@@ -8,10 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from cachewright._spec import DEFAULT_MAXSIZE, Spec
-from cachewright.errors import ConfigurationError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cachewright._spec import DEFAULT_MAXSIZE, Spec
+from cachewright.errors import ConfigurationError
 
 
 def spec(**choices):

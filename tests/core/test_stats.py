@@ -8,6 +8,7 @@ import pickle
 import threading
 
 import pytest
+
 from cachewright.stats import CacheInfo, Counters, Tally
 
 PATIENCE = 30.0

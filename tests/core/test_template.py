@@ -9,6 +9,7 @@ import operator
 from dataclasses import dataclass
 
 import pytest
+
 from cachewright import cached
 from cachewright._template import compile_template, stand_in
 from cachewright.errors import ConfigurationError
@@ -67,14 +68,27 @@ class TestTemplates:
 
     @pytest.mark.parametrize(
         "template",
-        ["{", "}", "{user", "{user!}", "{user.}", "{user..id}", "{user[}", "{user[]}", "{user[0]x}", "{user!zz}"],
+        [
+            "{",
+            "}",
+            "{user",
+            "{user!}",
+            "{user.}",
+            "{user..id}",
+            "{user[}",
+            "{user[]}",
+            "{user[0]x}",
+            "{user!zz}",
+        ],
     )
     def test_malformed_templates_are_refused(self, template):
         """At decoration, not at the first call."""
         with pytest.raises(ConfigurationError, match=r"^key="):
             compile_template(template, page)
 
-    @pytest.mark.parametrize("template", ["{}", "{0}", "{nobody}", "{nobody.id}", "{User}", "{ user}", "{user }"])
+    @pytest.mark.parametrize(
+        "template", ["{}", "{0}", "{nobody}", "{nobody.id}", "{User}", "{ user}", "{user }"]
+    )
     def test_fields_that_are_no_parameters_are_refused_and_the_parameters_listed(self, template):
         """The error says what there is."""
         with pytest.raises(ConfigurationError, match="user, number, others, lang, extra"):
@@ -170,7 +184,9 @@ class TestStandIns:
         assert inspect.iscoroutinefunction(made)
 
     @pytest.mark.parametrize(
-        "fn", [Methods().plain, Methods.of_class, functools.partial(page, 1), Holder(), len, "x".join, sorted], ids=repr
+        "fn",
+        [Methods().plain, Methods.of_class, functools.partial(page, 1), Holder(), len, "x".join, sorted],
+        ids=repr,
     )
     def test_what_is_not_awaited_is_not(self, fn):
         """Builtins with a signature are functions as well."""
@@ -247,7 +263,11 @@ class TestStandIns:
     def test_names_and_modules_are_those_of_what_is_called(self):
         """A partial of a function of this module belongs to this module."""
         partial = stand_in(functools.partial(awaited, 1))
-        assert (partial.__module__, partial.__name__, partial.__qualname__) == (__name__, "awaited", "<partial> awaited")
+        assert (partial.__module__, partial.__name__, partial.__qualname__) == (
+            __name__,
+            "awaited",
+            "<partial> awaited",
+        )
         instance = stand_in(functools.partial(AsyncCallable(), 1))
         assert (instance.__module__, instance.__name__) == (__name__, "AsyncCallable")
 

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+
 from cachewright.errors import ConfigurationError
 from cachewright.workload import KINDS, Workload
 

@@ -9,11 +9,12 @@ import traceback
 from itertools import repeat
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cachewright import cached
 from cachewright._wrappers import Shape, _template, key_function, parameters, shape_of, wrapper
 from cachewright.entry import Entry
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NAMES = (
     "a", "b", "p0", "p1", "rest", "more", "type", "id", "zip", "dict", "sorted", "tuple", "map", "_", "_read",
@@ -99,7 +100,11 @@ def bound(fn, args, kwargs):
 def completed(call, signature, data):
     """Return a call with the arguments that it lacks drawn in most cases, so that many calls bind."""
     args, kwargs = list(call[0]), dict(call[1])
-    taken = [p.name for p in signature.parameters.values() if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}]
+    taken = [
+        p.name
+        for p in signature.parameters.values()
+        if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}
+    ]
     if not any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
         args = args[: len(taken)]
     for parameter in signature.parameters.values():
@@ -109,8 +114,10 @@ def completed(call, signature, data):
         kwargs.pop(name, None)
     for parameter in signature.parameters.values():
         needed = parameter.default is parameter.empty and parameter.name not in kwargs
-        if needed and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY} and (
-            parameter.name not in taken[: len(args)]
+        if (
+            needed
+            and parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
+            and (parameter.name not in taken[: len(args)])
         ):
             kwargs[parameter.name] = data.draw(VALUES)
     return args, kwargs
@@ -208,7 +215,9 @@ class TestKeys:
         """Ignored parameters are passed on."""
         wrapped = Wrapped(describe, keyed=(1, 4, 5))
         wrapped.function(1, 2, 9, c=3, z=0, e=5)
-        assert wrapped.missed == [((2, (9,), (("e", 5), ("z", 0))), (1, 2, 9), {"c": 3, "d": 4, "z": 0, "e": 5})]
+        assert wrapped.missed == [
+            ((2, (9,), (("e", 5), ("z", 0))), (1, 2, 9), {"c": 3, "d": 4, "z": 0, "e": 5})
+        ]
 
     def test_typed_keys_end_with_the_types_in_the_order_of_the_parameters(self):
         """Types of ``*args`` and ``**kwargs`` are those of their parts, sorted by name."""
@@ -285,7 +294,11 @@ class TestModes:
         """An entry whose deadline is now is expired."""
         entries = {1: Entry("live", expires=100.1), 2: Entry("dead", expires=100.0)}
         wrapped = Wrapped(lambda x: x, mode="entry", read=entries)
-        assert [wrapped.function(1), wrapped.function(2), wrapped.function(3)] == ["live", "computed", "computed"]
+        assert [wrapped.function(1), wrapped.function(2), wrapped.function(3)] == [
+            "live",
+            "computed",
+            "computed",
+        ]
 
     def test_call_reads_nothing(self):
         """The cache decides."""

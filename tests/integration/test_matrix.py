@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import PurePosixPath
 
 import pytest
+
 from cachewright import MISSING, Workload, cached, open_async_cache, open_cache, plugins, rank
 from cachewright.config import Settings
 from cachewright.errors import UnserializableError
@@ -21,7 +22,7 @@ ENGINES = ("memory", "sqlite", "cachebox", "cachetools", "redis")
 
 VALUES = [
     None, True, 0, -0.0, 2**80, "text", "\ud800", b"bytes", (1, [2, {"a": {3}}]), {"k": None}, frozenset({1}),
-    dt.datetime(2026, 11, 21, 12, tzinfo=dt.timezone.utc), Decimal("1.50"), PurePosixPath("a/b"), range(3), 1 + 2j,
+    dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC), Decimal("1.50"), PurePosixPath("a/b"), range(3), 1 + 2j,
 ]  # fmt: skip
 
 
@@ -243,7 +244,10 @@ def test_dill_takes_over_where_pickle_fails_and_entries_show_it(tmp_path):
         cache.set("function", lambda x: x + 1)
         assert cache.get("function")(1) == 2
         cache.set("plain", Odd(2))
-        assert {info.key: info.serializer for info in cache.entries()} == {"function": "dill", "plain": "pickle"}
+        assert {info.key: info.serializer for info in cache.entries()} == {
+            "function": "dill",
+            "plain": "pickle",
+        }
         assert "pickle > dill" in str(cache.explain())
 
 
@@ -298,7 +302,14 @@ def test_a_server_that_is_down_costs_a_function_nothing_but_time(tmp_path):
 def test_the_selector_knows_every_engine():
     """Ranking with everything installed: each engine is ranked or rejected with a reason."""
     in_process = rank(Workload(kind="object"))
-    assert {row.engine for row in in_process} >= {"memory", "cachebox", "cachetools", "sqlite", "redis", "null"}
+    assert {row.engine for row in in_process} >= {
+        "memory",
+        "cachebox",
+        "cachetools",
+        "sqlite",
+        "redis",
+        "null",
+    }
     assert in_process[0].engine in {"memory", "cachebox"}
     shared = rank(Workload(kind="object", scope="network"))
     assert shared[0].engine == "redis"

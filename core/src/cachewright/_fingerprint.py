@@ -8,7 +8,7 @@ import sys
 from bisect import bisect_left
 from hashlib import blake2b
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -58,13 +58,14 @@ def definition_digest(fn: FunctionType) -> str:
 def _helpers(fn: FunctionType, package: str) -> list[FunctionType]:
     """Return the functions of ``package`` that ``fn`` mentions, and what it wraps, if that is one."""
     names = _names(fn.__code__)
-    values = [fn, *_captured(fn), *(fn.__globals__.get(name) for name in names)]
+    values: list[object] = [fn, *_captured(fn), *(fn.__globals__.get(name) for name in names)]
     modules: set[int] = set()
     for value in values:  # grows by what is found in modules
-        if type(value) is ModuleType and value.__name__.partition(".")[0] == package:
-            if id(value) not in modules:
-                modules.add(id(value))
-                values += [vars(value).get(name) for name in names]
+        if type(value) is not ModuleType or id(value) in modules:
+            continue
+        modules.add(id(value))
+        if value.__name__.partition(".")[0] == package:
+            values += [vars(value).get(name) for name in names]
     return [helper for value in values for helper in _wrapped(value) if _package(helper) == package]
 
 
@@ -76,10 +77,11 @@ def _wrapped(value: object) -> Iterator[FunctionType]:
         if type(value) is FunctionType:
             yield value
         try:
-            attributes = object.__getattribute__(value, "__dict__")
+            attributes: object = object.__getattribute__(value, "__dict__")
         except AttributeError:
             return
-        value = attributes.get("__wrapped__") if isinstance(attributes, dict) else None
+        fields = cast("dict[str, object]", attributes) if isinstance(attributes, dict) else {}
+        value = fields.get("__wrapped__")
 
 
 def _captured(fn: FunctionType) -> list[object]:
@@ -87,10 +89,11 @@ def _captured(fn: FunctionType) -> list[object]:
     values: list[object] = []
     for cell in fn.__closure__ or ():
         try:
-            value = cell.cell_contents
+            value: object = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-        values.append(type(value) if issubclass(type(value), (list, dict, set, bytearray)) else value)
+        kind = cast("type[object]", type(value))
+        values.append(kind if issubclass(kind, (list, dict, set, bytearray)) else value)
     return values
 
 
@@ -171,9 +174,9 @@ def _argument(instruction: Instruction, argument: Any, offsets: list[int]) -> st
     return repr(argument)
 
 
-def _constant(value: object, depth: int = 0) -> str:
+def _constant(value: Any, depth: int = 0) -> str:
     """Return a text that is the same in every process: no addresses, no order of hashes."""
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     name = f"{kind.__module__}.{kind.__qualname__}"
     if depth > _DEEPEST:  # perhaps a container of itself
         return name
@@ -184,16 +187,20 @@ def _constant(value: object, depth: int = 0) -> str:
         return f"{name}({[_constant(item, depth + 1) for item in value]})"
     if issubclass(kind, dict):
         return f"{name}({[_constant(pair, depth + 1) for pair in value.items()]})"
+    return f"{name}{_single(value, kind)}"
+
+
+def _single(value: Any, kind: type[Any]) -> str:
     if issubclass(kind, FunctionType):
         *_, inner = _wrapped(value)
-        return f"{name}:{inner.__module__}.{inner.__qualname__}:{_code_digest(inner)}"
+        return f":{inner.__module__}.{inner.__qualname__}:{_code_digest(inner)}"
     if issubclass(kind, (type, ModuleType)):
-        return f"{name}:{getattr(value, '__module__', '')}.{value.__name__}"
+        return f":{getattr(value, '__module__', '')}.{value.__name__}"
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - foreign code; then the type alone has to do
-        return name
-    return name if _ADDRESS.search(text) else f"{name}:{text}"
+        return ""
+    return "" if _ADDRESS.search(text) else f":{text}"
 
 
 _DEEPEST = 20

@@ -111,16 +111,17 @@ class Lifecycle:
 
     # Reading ----------------------------------------------------------------------------------------
 
-    def unpack(self, key: Any, stored: Any) -> Entry | MissingType:
+    def unpack(self, key: Any, stored: object) -> Entry | MissingType:
         """Judge what the engine returned; what must not be used is counted and is a miss."""
         if stored is MISSING:
             return MISSING
         try:
-            return self.packer.unpack(key, stored)
+            entry: Entry | MissingType = self.packer.unpack(key, stored)
         except EnvelopeError as refusal:
             self.counters.unreadable.add()
             self.emit(events.Unreadable, refusal.reason)
             return MISSING
+        return entry
 
     def remaining(self, entry: Entry) -> float | None:
         """Return the seconds left to live, ``None`` for never."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cachewright.call import Call
 from cachewright.entry import MISSING
@@ -145,7 +145,7 @@ def plain(key: Any) -> bool:
 
     That needs a hash, and no NaN: two NaN are one key for us, but not for a dictionary.
     """
-    kind = type(key)
+    kind = cast("type[Any]", type(key))
     if kind in _PLAIN:
         return True
     if kind is tuple or kind is frozenset:
@@ -155,7 +155,7 @@ def plain(key: Any) -> bool:
     except TypeError:
         return False
     if isinstance(key, (tuple, frozenset)):
-        return all(map(plain, key))
+        return all(map(plain, cast("tuple[object, ...]", key)))
     try:
         return bool(key == key)  # noqa: PLR0124 - false for NaN, of whatever library, and for NaT
     except Exception:  # noqa: BLE001 - foreign code; a dictionary asks for identity first

@@ -260,7 +260,7 @@ class SealedPacker:
             return MISSING
         try:
             return self._labels.loads([memoryview(opened.label)])
-        except Exception:  # a label only serves listing; one that cannot be read is one that is absent
+        except Exception:  # noqa: BLE001 - a label only serves listing; one that cannot be read is one that is absent
             return MISSING
 
     def _label(self, label: object) -> bytes:

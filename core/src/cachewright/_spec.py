@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from cachewright.duration import parse_size, parse_ttl
 from cachewright.errors import ConfigurationError
@@ -90,15 +90,15 @@ class Spec:
             if value is not None:
                 _require(_is_name(value), name, value, "a text that is not empty, or None")
         if path is not None:
-            fine = isinstance(path, (str, PathLike)) and str(path) != ""
+            fine = isinstance(cast("object", path), (str, PathLike)) and str(path) != ""
             _require(fine, "path", path, "a directory, or None")
         if options is not None:
-            fine = isinstance(options, Mapping) and all(map(_is_name, options))
+            fine = isinstance(cast("object", options), Mapping) and all(map(_is_name, options))
             _require(fine, "options", options, "a mapping with the names of options, or None")
         if settings is not None:
             _require(_is_settings(settings), "settings", settings, "Settings(...), or None")
         _require(_is_name(key_maker), "key_maker", key_maker, "the name of a key maker")
-        _require(isinstance(persist, bool), "persist", persist, "True or False")
+        _require(type(persist) is bool, "persist", persist, "True or False")
         self.namespace = _checked_namespace(namespace)
         self.engine = engine
         # An address or a directory would be without meaning for a store that dies with the process.

@@ -45,7 +45,8 @@ def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
 
 
 def _fields(template: str) -> list[str]:
-    formatter, fields = Formatter(), []
+    formatter = Formatter()
+    fields: list[str] = []
     try:
         for _, field, form, conversion in formatter.parse(template):
             if field is None:
@@ -90,7 +91,7 @@ def stand_in(fn: Any) -> FunctionType:
     source = fn
     while isinstance(source, partial):
         source = source.func
-    runs = source if inspect.isroutine(source) else getattr(type(source), "__call__", None)
+    runs = source if inspect.isroutine(source) else type(source).__call__
     awaits = inspect.iscoroutinefunction(runs) or inspect.isasyncgenfunction(runs)
     # A stand-in for a generator function is one as well, so that whoever refuses those refuses it.
     yields = inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs)
@@ -114,13 +115,12 @@ def stand_in(fn: Any) -> FunctionType:
     )
     scope: dict[str, Any] = {"_defaults": defaults}
     exec(f"{'async ' * awaits}def call{text}: {'yield' if yields else 'pass'}", scope)  # noqa: S102 - names of parameters only
-    made: FunctionType = scope["call"]
+    made: Any = scope["call"]
     made.__module__ = getattr(source, "__module__", None) or type(source).__module__
     made.__name__ = getattr(source, "__name__", type(source).__name__)
-    made.__qualname__ = (
-        f"<{type(fn).__name__}> {getattr(source, '__qualname__', type(source).__qualname__)}"
-    )
-    return made
+    made.__qualname__ = f"<{type(fn).__name__}> {getattr(source, '__qualname__', type(source).__qualname__)}"
+    function: FunctionType = made
+    return function
 
 
 class _Place:

@@ -277,7 +277,7 @@ class Cache(MutableMapping[Any, Any]):
         """The rules of this cache; for the code that decorates functions."""
         return self._life
 
-    def resolve(  # noqa: C901, PLR0912, PLR0913, PLR0915 - one frame: recursive functions pay for each
+    def resolve(  # noqa: C901, PLR0912, PLR0915 - one frame: recursive functions pay for each
         self,
         loader: Loader,
         raw: Any,

@@ -9,6 +9,7 @@ import sys
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cachewright import __version__
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; failures are one line on standard error."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed by who started us
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - until the end
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     with warnings.catch_warnings(record=True) as caught:
@@ -121,7 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     rank.set_defaults(run=_rank)
 
     demo = commands.add_parser("demo", help="measure the standard library with and without a cache")
-    demo.add_argument("--limit", type=_positive, default=None, help="at most so many modules, the largest first")
+    demo.add_argument(
+        "--limit", type=_positive, default=None, help="at most so many modules, the largest first"
+    )
     demo.add_argument("--engine", action="append", default=None, help="use only this engine; may be repeated")
     demo.add_argument("--json", action="store_true", help="write JSON")
     demo.set_defaults(run=_demo)
@@ -173,7 +176,7 @@ def _colours(capabilities: Any) -> list[str]:
 
 
 def _provided(row: Any) -> str:
-    parts = []
+    parts: list[str] = []
     for what, names in (
         ("engines", row.engines),
         ("serializers", row.serializers),

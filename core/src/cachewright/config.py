@@ -275,7 +275,7 @@ def safe_folder(name: str, *, setting: str = "folder_name") -> str:
     fine = (
         text != ""
         and text.isprintable()
-        and len(text.encode("utf-8", "replace")) <= 100  # noqa: PLR2004
+        and len(text.encode("utf-8", "replace")) <= 100
         and not any(sign in '/\\:*?"<>|' for sign in text)
         and text[0] not in ".~ -"
         and text[-1] not in ". "

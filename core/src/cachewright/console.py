@@ -6,10 +6,10 @@ import json
 import math
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 class Console(Protocol):
@@ -64,7 +64,7 @@ class PlainConsole:
         self.text()
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
+    def progress(self, label: str, total: int) -> Generator[Callable[[], None], None, None]:
         """Show a bar that is redrawn in place, on a terminal only."""
         done = 0
         shown = sys.stderr.isatty()
@@ -122,7 +122,7 @@ class _RichConsole:
         self._out.print(table, soft_wrap=False)
 
     @contextmanager
-    def progress(self, label: str, total: int) -> Iterator[Callable[[], None]]:
+    def progress(self, label: str, total: int) -> Generator[Callable[[], None], None, None]:
         from rich.progress import Progress  # noqa: PLC0415 - as above
 
         with Progress(console=self._err, transient=True) as bar:
@@ -130,11 +130,11 @@ class _RichConsole:
             yield lambda: bar.advance(task)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): _finite(item) for key, item in cast("dict[object, object]", value).items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [_finite(item) for item in cast("list[object]", value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -95,9 +95,7 @@ def _signing(settings: Settings) -> Finding:
         try:
             KeyRing.parse(settings.signing_keys, origin=settings.origin("signing_keys"))
         except CachewrightError as error:
-            return Finding(
-                level="problem", subject="signing keys", finding=str(error), advice="correct them"
-            )
+            return Finding(level="problem", subject="signing keys", finding=str(error), advice="correct them")
         return Finding(
             level="ok", subject="signing keys", finding="set: entries on shared stores are authenticated"
         )

@@ -51,7 +51,7 @@ class Explanation:
 
 def ranking_lines(rankings: tuple[Ranking, ...] | list[Ranking]) -> list[str]:
     """Return the ranking as lines of plain text, best first, rejected engines last."""
-    lines = []
+    lines: list[str] = []
     for place, ranking in enumerate(rankings, 1):
         if ranking.rejected is not None:
             lines.append(f" -  {ranking.engine:<12} rejected: {ranking.rejected}")
@@ -68,7 +68,7 @@ def duration_text(seconds: float) -> str:
         if seconds * factor < limit:
             return f"{seconds * factor:.3g} {unit}"
     days = seconds / 86_400
-    if days < 999.5:  # noqa: PLR2004 - three digits, as above
+    if days < 999.5:
         return f"{days:.3g} days"
     return f"{days:,.0f} days" if days < math.inf else f"{seconds} s"
 
@@ -87,7 +87,7 @@ _UNITS = (
 def _described(entry: EntryInfo | None) -> str:
     if entry is None:
         return "not stored"
-    parts = []
+    parts: list[str] = []
     if entry.serializer:
         parts.append(f"{entry.size} bytes by serializer {entry.serializer!r}")
     parts.append("never expires" if entry.expires is None else f"expires in {duration_text(entry.expires)}")

@@ -15,7 +15,7 @@ from cachewright.cache import Cache
 from cachewright.config import Settings
 from cachewright.engine import EngineConfig
 from cachewright.entry import SYSTEM_CLOCK, Clock
-from cachewright.errors import ConfigurationError, NoEngineQualifiesError, TrustWarning
+from cachewright.errors import ConfigurationError, NoEngineQualifiesError
 from cachewright.explanation import Explanation
 from cachewright.registry import PluginStatus, default_registry
 from cachewright.selector import Ranking, choose, rejection

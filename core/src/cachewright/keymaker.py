@@ -53,9 +53,7 @@ class KeyMakerInfo:
         Raises:
             PluginLoadError: it cannot be imported or is no :class:`KeyMaker`.
         """
-        return load_target(
-            self.target, KeyMaker, plugin=self.name, install=self.install or self.distribution
-        )
+        return load_target(self.target, KeyMaker, plugin=self.name, install=self.install or self.distribution)
 
     def from_distribution(self, distribution: str) -> KeyMakerInfo:
         """Return this record with the distribution filled in."""

@@ -86,7 +86,7 @@ def _fault(record: Any) -> str:  # noqa: PLR0911 - one return per fault
         return "a target that is not 'package.module:Class'"
     if isinstance(record, SerializerInfo):
         code: Any = record.code
-        if not isinstance(code, int) or isinstance(code, bool) or not 1 <= code <= 255:  # noqa: PLR2004
+        if not isinstance(code, int) or isinstance(code, bool) or not 1 <= code <= 255:
             return f"code {code!r}, which is not a whole number from 1 to 255"
     return ""
 

@@ -208,7 +208,7 @@ def _hint(workload: Workload, repairable: list[str]) -> str:
 
 def _seconds(seconds: float) -> str:
     for unit, factor in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
-        if seconds * factor < 999.5:  # noqa: PLR2004 - three digits before the next unit
+        if seconds * factor < 999.5:  # three digits before the next unit
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds:.3g} s"
 

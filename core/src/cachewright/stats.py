@@ -107,7 +107,9 @@ class CacheInfo(_FunctoolsInfo):
     unreadable: int = 0
     errors: int = 0
 
-    def _replace(self, /, **changes: Any) -> Self:
+    def _replace(  # pyright: ignore[reportIncompatibleMethodOverride] # keeps what functools lacks
+        self, /, **changes: Any
+    ) -> Self:
         """Return a copy with some of the four fields changed; the further attributes stay."""
         changed = super()._replace(**changes)
         changed.__dict__.update(self.__dict__)

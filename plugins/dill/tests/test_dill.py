@@ -107,7 +107,8 @@ def held(tmp_path: pathlib.Path) -> Iterator[dict[str, Any]]:
         socket.socket() as connection,
     ):
         yield {
-            "text file": text, "binary file": binary, "unbuffered file": unbuffered, "random file": random_access,
+            "text file": text, "binary file": binary, "unbuffered file": unbuffered,
+            "random file": random_access,
             "lock": threading.Lock(), "rlock": threading.RLock(), "condition": threading.Condition(),
             "event": threading.Event(), "semaphore": threading.Semaphore(), "socket": connection,
             "generator": generator(), "coroutine": waiting, "async generator": async_generator(),
@@ -184,11 +185,12 @@ def test_damaged_frames_raise() -> None:
 def test_the_standard_pickler_stays_as_it_was(first: str, unchanged: bool) -> None:
     """Loading the plugin adds nothing to pickle or copyreg, and takes away nothing the program added."""
     program = (
-        "import copyreg, pickle\n"
+        "import copyreg, pickle, typing\n"
         "pristine = dict(pickle._Pickler.dispatch)\n"
         f"{first}\n"
         "before, registered = dict(pickle._Pickler.dispatch), dict(copyreg.dispatch_table)\n"
-        "import cachewright_dill.plugin, sys; plugin_is_light = 'dill' not in sys.modules or bool(sys.argv[1:])\n"
+        "import cachewright_dill.plugin, sys\n"
+        "plugin_is_light = 'dill' not in sys.modules or bool(sys.argv[1:])\n"
         "from cachewright_dill.serializer import DillSerializer\n"
         "frames = DillSerializer().dumps(lambda: 1)\n"
         "assert before == pickle._Pickler.dispatch and registered == copyreg.dispatch_table\n"

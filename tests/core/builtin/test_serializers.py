@@ -142,11 +142,13 @@ def test_only_str_is_text(value: object) -> None:
         TextSerializer().dumps(value)
 
 
-RARE = [
+# ruff: noqa: DTZ001, DTZ901 - naive times are values as well
+RARE: list[Any] = [
     True, 1, 1.0, 0.0, -0.0, math.inf, 2**64, -(2**3000), (), [], {}, set(), frozenset(), b"", "",
     complex(-0.0, math.inf), range(10**12), range(5, 1, -2), slice(None, (1, 2), -1), ..., NotImplemented,
     "\ud83d\ude00", "x" * 300, b"y" * 300, "z" * 70_000, bytearray(b"a"), bytearray(70_000),
-    Decimal("-0E+5"), Decimal("Infinity"), Decimal("1E+999999"), Fraction(-1, 3), uuid.uuid1(), uuid.UUID(int=0),
+    Decimal("-0E+5"), Decimal("Infinity"), Decimal("1E+999999"), Fraction(-1, 3), uuid.uuid1(),
+    uuid.UUID(int=0),
     pathlib.Path("a/b"), pathlib.PurePosixPath("//a/../b"), pathlib.PureWindowsPath("c:a\\b"), pathlib.Path(),
     dt.datetime.max, dt.datetime(2020, 1, 1, 2, fold=1), dt.time(1, fold=1),
     dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.timedelta.min,
@@ -323,8 +325,10 @@ def generator() -> Iterator[int]:
 @pytest.mark.parametrize(
     "value",
     [
-        Plain(), Plain, MyInt(1), MyDict(), MyText("x"), print, len, generator, generator(), lambda: None, os, object(),
-        collections.defaultdict(lambda: 1), collections.defaultdict(Plain), memoryview(b"x"), iter([]), io.BytesIO(),
+        Plain(), Plain, MyInt(1), MyDict(), MyText("x"), print, len, generator, generator(),
+        lambda: None, os, object(),
+        collections.defaultdict(lambda: 1), collections.defaultdict(Plain), memoryview(b"x"), iter([]),
+        io.BytesIO(),
         type(None), list, pickle.PickleBuffer(b"x"), ValueError("x"), collections.ChainMap(), os.stat("."),
         threading.Lock(), np.dtype("f8"), struct.Struct("d"),
     ],
@@ -339,14 +343,20 @@ def test_what_is_not_plain_data_is_refused_when_stored(value: object, wrap: Call
 
 
 ARRAYS = [
-    np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(10)[::2], np.arange(10)[::-1],
-    np.zeros((0, 3)), np.zeros((2, 0), order="F"), np.array(1.5), np.array([True, False]), np.arange(3, dtype=">i4"),
+    np.arange(6).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(10)[::2],
+    np.arange(10)[::-1],
+    np.zeros((0, 3)), np.zeros((2, 0), order="F"), np.array(1.5), np.array([True, False]), np.arange(3,
+    dtype=">i4"),
     np.array(["a", "bcd", ""]), np.array([b"a", b"bc"]), np.array(["2020-01-01", "NaT"], dtype="M8[ns]"),
-    np.array([1, 2], dtype="m8[25s]"), np.array([1 + 2j]), np.array([1], dtype="f2"), np.array(["x"], dtype=">U3"),
+    np.array([1, 2], dtype="m8[25s]"), np.array([1 + 2j]), np.array([1], dtype="f2"), np.array(["x"],
+    dtype=">U3"),
     np.zeros(3, dtype=[("a", "i4"), ("b", ">f8", (2, 2)), ("c", [("d", "U3")])]), np.zeros(2, dtype="V5"),
-    np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "f8")], align=True)), np.zeros(2, dtype=[(("title", "a"), "i4")]),
-    np.zeros(2, dtype={"names": ["a"], "formats": ["i4"], "offsets": [4], "itemsize": 16}), np.array([""], dtype="U0"),
-    np.broadcast_to(np.array([1, 2]), (3, 2)), np.full((2, 2), np.nan), np.random.default_rng(1).random((50, 60)),
+    np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "f8")], align=True)), np.zeros(2, dtype=[(("title",
+    "a"), "i4")]),
+    np.zeros(2, dtype={"names": ["a"], "formats": ["i4"], "offsets": [4], "itemsize": 16}),
+    np.array([""], dtype="U0"),
+    np.broadcast_to(np.array([1, 2]), (3, 2)), np.full((2, 2), np.nan),
+    np.random.default_rng(1).random((50, 60)),
     np.array([np.longdouble(1) / 3]),
 ]  # fmt: skip
 
@@ -382,7 +392,8 @@ def test_arrays_are_views_of_the_frame() -> None:
     "value",
     [
         np.ma.masked_array([1, 2], [True, False]), np.array([object()]), np.zeros(1, dtype=[("a", "O")]),
-        np.rec.array([(1,)], dtype=[("a", "i4")]), np.array([1], dtype=np.dtype("i4", metadata={"a": 1})), [1], None,
+        np.rec.array([(1,)], dtype=[("a", "i4")]), np.array([1], dtype=np.dtype("i4",
+        metadata={"a": 1})), [1], None,
         np.array(["x"], dtype=np.dtypes.StringDType()),
     ],
     ids=lambda value: type(value).__name__,
@@ -420,10 +431,14 @@ def test_numpy_scalars_come_back_as_they_were(scalar: Any) -> None:
     "header",
     [
         b'["|O",[1],"C"]', b'["O8",[1],"C"]', b'["<f8",[2],"C"]', b'["<f8",[-1],"C"]', b'["<f8",[1],"A"]',
-        b'["<f8",[true],"C"]', b'["<f8",1,"C"]', b'["i4,i4",[1],"C"]', b'["<f8\\n",[1],"C"]', b'["object",[1],"C"]',
-        b'[["struct",8,false,[["a",null,0,"|O"]]],[1],"C"]', b'[["struct",8,false,[["a",null,4,"<f8"]]],[1],"C"]',
-        b'[["struct",8,false,[["a",null,-8,"<f8"]]],[1],"C"]', b'[["array","<f8",[-1]],[1],"C"]', b"null", b"[]",
-        b'["<U2",[1],"C"]', b'[["struct",8,false,[["a",null,0,"<U2"]]],[1],"C"]', b"[" * 100_000, b'["<f8",[0,1e9],"C"]',
+        b'["<f8",[true],"C"]', b'["<f8",1,"C"]', b'["i4,i4",[1],"C"]', b'["<f8\\n",[1],"C"]',
+        b'["object",[1],"C"]',
+        b'[["struct",8,false,[["a",null,0,"|O"]]],[1],"C"]',
+        b'[["struct",8,false,[["a",null,4,"<f8"]]],[1],"C"]',
+        b'[["struct",8,false,[["a",null,-8,"<f8"]]],[1],"C"]', b'[["array","<f8",[-1]],[1],"C"]',
+        b"null", b"[]",
+        b'["<U2",[1],"C"]', b'[["struct",8,false,[["a",null,0,"<U2"]]],[1],"C"]', b"[" * 100_000,
+        b'["<f8",[0,1e9],"C"]',
         b"[" + b'["array",' * 50 + b'"<f8"' + b",[1]]" * 50 + b',[1],"C"]',
     ],
     ids=range(21),

@@ -17,5 +17,5 @@ def test_the_examples_of_the_page_run() -> None:
     assert len(blocks) == 4
     for block in blocks:
         names: dict[str, Any] = {"__name__": "example"}
-        exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102 - our own documentation
+        exec(compile(block, str(PAGE), "exec"), names)  # our own documentation
         assert any(isinstance(value, type) and Kit in value.__mro__[2:] for value in names.values())

@@ -43,11 +43,11 @@ DIFFERENT: list[tuple[object, object]] = [
     (Level.LOW, 1),
     (Number(1), 1),
     (Text("a"), "a"),
-    (Record(1), Record(True)),  # noqa: FBT003
+    (Record(1), Record(True)),
     (Plain(1), Plain(2)),
     (collections.deque([1], 2), collections.deque([1], 3)),
     (collections.defaultdict(list), collections.defaultdict(dict)),
-    (ValueError(1), ValueError(True)),  # noqa: FBT003
+    (ValueError(1), ValueError(True)),
     (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1)),  # noqa: DTZ001
     (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, fold=1)),  # noqa: DTZ001
     (np.arange(3), np.arange(3.0)),

@@ -96,7 +96,7 @@ def _described_dtype(dtype: np.dtype[Any]) -> object:
     if dtype.type is not np.void or dtype.fields is None:
         return None
     fields: list[object] = []
-    fields_of: Mapping[str, tuple[Any, ...]] = dtype.fields
+    fields_of = cast("Mapping[str, tuple[Any, ...]]", dtype.fields)
     for name in dtype.names:
         kind, offset, *title = fields_of[name]
         if title and type(title[0]) is not str:

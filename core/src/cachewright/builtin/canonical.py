@@ -9,7 +9,15 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from cachewright.builtin.canonical_encoding import NoEncodingError, deeper, encode, finders, forget_found, size, text
+from cachewright.builtin.canonical_encoding import (
+    NoEncodingError,
+    deeper,
+    encode,
+    finders,
+    forget_found,
+    size,
+    text,
+)
 from cachewright.errors import UnkeyableArgumentError
 from cachewright.keymaker import KeyMaker
 
@@ -45,7 +53,9 @@ class CanonicalKeyMaker(KeyMaker):
         try:
             data = encode(value, 0)
         except NoEncodingError as refusal:
-            raise UnkeyableArgumentError("the cache", "key", refusal.type_name, reason=refusal.reason) from None
+            raise UnkeyableArgumentError(
+                "the cache", "key", refusal.type_name, reason=refusal.reason
+            ) from None
         return blake2b(FORMAT + b"V" + data, digest_size=20).hexdigest()
 
 

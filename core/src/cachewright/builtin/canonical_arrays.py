@@ -25,7 +25,12 @@ def array_encoder(kind: type) -> Encoder | None:
 
 def _ndarray(value: Any, depth: int) -> bytes:
     # Subclasses, matrices for instance, mean something else by the same numbers.
-    return b"n" + text(type(value).__name__) + _dtype(value.dtype, depth) + _contents(value, deeper(value, depth))
+    return (
+        b"n"
+        + text(type(value).__name__)
+        + _dtype(value.dtype, depth)
+        + _contents(value, deeper(value, depth))
+    )
 
 
 def _contents(value: Any, depth: int) -> bytes:
@@ -51,7 +56,12 @@ def _dtype(value: Any, depth: int) -> bytes:
 def _masked(value: Any, depth: int) -> bytes:
     inner = deeper(value, depth)
     # What lies under the mask is not part of the value: put the fill value there.
-    return b"K" + _dtype(value.dtype, depth) + _contents(value.filled(), inner) + encode(value.mask.tolist(), inner)
+    return (
+        b"K"
+        + _dtype(value.dtype, depth)
+        + _contents(value.filled(), inner)
+        + encode(value.mask.tolist(), inner)
+    )
 
 
 def _scalar(value: Any, depth: int) -> bytes:

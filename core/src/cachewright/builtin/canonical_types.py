@@ -36,14 +36,16 @@ if TYPE_CHECKING:
 MAX_EXPONENT: Final = 5_000
 """Largest decimal exponent that is written out as an integer."""
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 def encoder_for(kind: type) -> Encoder | None:
     """Return the encoder for a type, or ``None`` if it is not one of those known here."""
     module = kind.__module__.partition(".")[0]
-    if module in {"numpy", "pandas", "polars"} or any(base.__module__.startswith("numpy") for base in kind.__mro__):
+    if module in {"numpy", "pandas", "polars"} or any(
+        base.__module__.startswith("numpy") for base in kind.__mro__
+    ):
         from cachewright.builtin.canonical_arrays import array_encoder  # noqa: PLC0415 - rarely needed
 
         found = array_encoder(kind)
@@ -77,7 +79,11 @@ def _dataclass_encoder(kind: type) -> Encoder:
 
     def fields(value: Any, depth: int) -> bytes:
         depth = deeper(value, depth)
-        return b"O" + class_name(kind) + b"".join(text(name) + encode(getattr(value, name), depth) for name in names)
+        return (
+            b"O"
+            + class_name(kind)
+            + b"".join(text(name) + encode(getattr(value, name), depth) for name in names)
+        )
 
     return fields
 
@@ -111,7 +117,11 @@ def _time(value: dt.time, depth: int) -> bytes:
 
 def _timedelta(value: dt.timedelta, depth: int) -> bytes:
     nanoseconds = getattr(value, "nanoseconds", 0)  # pandas counts finer
-    return b"j" + integer((value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds) + integer(nanoseconds)
+    return (
+        b"j"
+        + integer((value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds)
+        + integer(nanoseconds)
+    )
 
 
 def _path(value: pathlib.PurePath, depth: int) -> bytes:

@@ -30,24 +30,24 @@ def register_data_class(cls: C, /) -> C:
     return cls
 
 
-def registered_parts(obj: Any) -> tuple[str, tuple[Any, ...]] | None:
+def registered_parts(obj: object) -> tuple[str, tuple[Any, ...]] | None:
     """Return the name of the constructor and its arguments; ``None`` if the class is not registered.
 
     Raises:
         UnserializableError: the instance holds something that is in none of its fields.
     """
-    cls = cast("type[Any]", type(obj))
+    cls: type[object] = type(obj)
     name = _full_name(cls)
     if REGISTERED.get(name) is not cls:
         return None
     if isinstance(obj, Enum):
-        return "make_member", (name, obj.name if obj.name in cls.__members__ else obj.value)
+        return "make_member", (name, obj.name if obj.name in type(obj).__members__ else obj.value)
     names = field_names(cls)
     extra = set(getattr(obj, "__dict__", ())) - set(() if is_named_tuple(cls) else names)
     if extra:
         raise UnserializableError(name, f"it has attributes that are no fields: {', '.join(sorted(extra))}")
     if is_named_tuple(cls):
-        return "make_instance", (name, names, tuple(obj))
+        return "make_instance", (name, names, tuple(cast("tuple[Any, ...]", obj)))
     try:
         return "make_instance", (name, names, tuple([getattr(obj, field) for field in names]))
     except AttributeError:

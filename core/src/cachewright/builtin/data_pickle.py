@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from cachewright.builtin.data_classes import register_data_class
 from cachewright.builtin.pickle_check import PROTOCOL, check_pickle
@@ -41,12 +41,12 @@ class DataPickler(pickle.Pickler):
         cls(file, buffer_callback).dump(value)
         return file.getvalue()
 
-    def reducer_override(self, obj: Any, /) -> Any:
+    def reducer_override(self, obj: object, /) -> Any:
         """Return the constructor and arguments of what is not a plain container or atom."""
         from cachewright.builtin import data_types  # noqa: PLC0415 - needed for the rarer types only
 
-        kind = cast("type[Any]", type(obj))
-        if kind is FunctionType and data_types.CONSTRUCTORS.get(obj.__name__) is obj:
+        kind = type(obj)
+        if isinstance(obj, FunctionType) and data_types.CONSTRUCTORS.get(obj.__name__) is obj:
             return NotImplemented
         reduced = data_types.reduced(obj)
         if reduced is None:

@@ -40,13 +40,13 @@ _FACTORIES: Final[dict[str, type[Any]]] = {
 _SINGLETONS: Final[dict[str, Any]] = {"Ellipsis": ..., "NotImplemented": NotImplemented}
 
 
-def reduced(obj: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+def reduced(obj: object) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
     """Return the constructor and arguments that give back ``obj``; ``None`` if it is not plain data.
 
     Raises:
         UnserializableError: it is of a plain type, but holds something that would not come back.
     """
-    reduce = _REDUCERS.get(cast("type[Any]", type(obj)))
+    reduce = _REDUCERS.get(type(obj))
     if reduce is not None:
         return reduce(obj)
     registered = registered_parts(obj)
@@ -59,9 +59,9 @@ def reduced(obj: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
     return None
 
 
-def hint(obj: Any) -> str:
+def hint(obj: object) -> str:
     """Return what would help to store ``obj`` as plain data."""
-    cls = cast("type[Any]", type(obj))
+    cls = type(obj)
     if hasattr(cls, "__dataclass_fields__") or hasattr(cls, "__members__") or is_named_tuple(cls):
         return "register its class with register_data_class"
     return ""

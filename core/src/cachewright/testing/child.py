@@ -125,9 +125,9 @@ def _opened(info: EngineInfo, config: EngineConfig) -> Engine:
 
 def main() -> None:
     """Do the job on standard input: (sys.path, job, record, configuration, keys, values)."""
-    path, rest = pickle.load(sys.stdin.buffer)  # noqa: S301 - written by the test that started this
+    path, rest = pickle.load(sys.stdin.buffer)  # written by the test that started this
     sys.path[:] = path
-    job, info, config, keys, values = pickle.loads(rest)  # noqa: S301 - as above
+    job, info, config, keys, values = pickle.loads(rest)
     JOBS[job](_opened(info, config), keys, values)
     sys.stdout.flush()
     os._exit(0)

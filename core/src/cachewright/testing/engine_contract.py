@@ -110,7 +110,7 @@ class EngineContract(Kit):
         """Return what engines are opened with; override it for a url or for options."""
         return EngineConfig(path=tmp_path / "store")
 
-    def unreachable_config(self, tmp_path: Path) -> EngineConfig | None:  # noqa: ARG002 - for overriding
+    def unreachable_config(self, tmp_path: Path) -> EngineConfig | None:  # for overriding
         """Return a configuration whose server does not answer, for engines that have a server."""
         return None
 

@@ -77,7 +77,7 @@ class ProcessContract(EngineContract):
         self, job: str, config: EngineConfig, keys: list[Any], values: list[Any]
     ) -> subprocess.CompletedProcess[bytes]:
         config = replace(config, clock=SYSTEM_CLOCK)  # a manual clock cannot be shared with a process
-        return subprocess.run(  # noqa: S603 - this interpreter, our own script
+        return subprocess.run(
             [sys.executable, "-P", str(CHILD)],
             input=pickle.dumps((sys.path, pickle.dumps((job, self.info, config, keys, values)))),
             capture_output=True,

@@ -22,7 +22,7 @@ class RecordContract(EngineContract):
         capabilities = self.info.capabilities
         assert bool(self.info.target) is capabilities.sync
         assert bool(self.info.async_target) is capabilities.async_
-        loaded: list[type[Engine] | type[AsyncEngine]] = []
+        loaded: list[type[Engine | AsyncEngine]] = []
         if self.info.target:
             loaded.append(self.info.load())
         if self.info.async_target:

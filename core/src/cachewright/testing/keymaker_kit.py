@@ -114,7 +114,7 @@ class KeyMakerKit(Kit):
         expected = [maker.value_key(value) for value in values]
         job = pickle.dumps((sys.path, pickle.dumps((self.info, values))))
         for seed in ("0", "1", "4242"):
-            done = subprocess.run(  # noqa: S603 - this interpreter, our own script
+            done = subprocess.run(
                 [sys.executable, "-P", str(CHILD)],
                 input=job,
                 capture_output=True,

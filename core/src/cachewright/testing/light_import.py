@@ -20,7 +20,7 @@ print(json.dumps(sorted(sys.modules)))
 
 def modules_imported_by(plugin: str) -> frozenset[str]:
     """Return every module that importing ``plugin`` and calling its hooks imports, in a new process."""
-    done = subprocess.run(  # noqa: S603 - this interpreter, our own script
+    done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(sys.path), plugin],
         capture_output=True,
         text=True,

@@ -184,7 +184,7 @@ class SerializerKit(Kit):
         payloads = list(hostile_frames(small))
         warm = (*WARM, *self.warm_imports)
         job = pickle.dumps((self.info, warm, self.allowed_events, examples, payloads))
-        done = subprocess.run(  # noqa: S603 - this interpreter, our own script
+        done = subprocess.run(
             [sys.executable, "-P", str(CHILD)],
             input=pickle.dumps((sys.path, job)),
             capture_output=True,

@@ -40,9 +40,6 @@ _REFUSED: Final[tuple[tuple[type[Any] | tuple[type[Any], ...], str], ...]] = (
 _MEMORY_FILES: Final = (io.BytesIO, io.StringIO)
 
 
-_Untyped: Any = dill.Pickler
-
-
 class _Refuses:
     """Tells, and remembers by type, why an object must not be stored."""
 
@@ -57,18 +54,20 @@ class _Refuses:
         return reason
 
 
-class _Pickler(_Untyped):  # type: ignore[misc]  # dill has no types
+class _Pickler(dill.Pickler):  # type: ignore[misc]  # dill has no types
     """A dill pickler that looks at every object before dill decides how to store it."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, protocol=5, byref=False, fmode=0, recurse=True)
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] - as above
+            file, protocol=5, byref=False, fmode=0, recurse=True
+        )
         self._reason = _Refuses()
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:  # noqa: FBT001, FBT002 - dill's signature
         reason = self._reason(obj)
         if reason:
             raise UnserializableError(_name(obj), reason)
-        super().save(obj, save_persistent_id)
+        super().save(obj, save_persistent_id)  # pyright: ignore[reportUnknownMemberType] - as above
 
     def reducer_override(self, obj: Any) -> Any:
         """Leave NumPy's arrays to NumPy: the way dill asks for their state loses the byte order."""

@@ -52,7 +52,12 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def start_(script: str, *arguments: object, **settings: Any) -> subprocess.Popen[str]:
         command = [sys.executable, "-W", "error", "-c", PRELUDE + script, *map(str, arguments)]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **settings,
         )
         running.append(process)
         return process

@@ -29,7 +29,9 @@ def filled(tmp_path):
 
 def use(path: Path) -> int:
     """Do a bit of everything with a damaged store; return how many values were found."""
-    engine = SqliteEngine(EngineConfig(path=path, maxsize=1000, max_bytes=100_000, options={"file_size": 2000}))
+    engine = SqliteEngine(
+        EngineConfig(path=path, maxsize=1000, max_bytes=100_000, options={"file_size": 2000})
+    )
     try:
         found = 0
         for i in range(60):
@@ -103,7 +105,9 @@ def test_damaged_stores(filled, tmp_path, seed):
     for number in range(50):
         path = tmp_path / f"copy{number}"
         shutil.copytree(filled, path)
-        files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix == ".sqlite3" or len(p.name) > 40)
+        files = sorted(
+            p for p in path.rglob("*") if (p.is_file() and p.suffix == ".sqlite3") or len(p.name) > 40
+        )
         index = [p for p in files if p.suffix == ".sqlite3"]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StoreQuarantinedWarning)
@@ -196,7 +200,9 @@ def test_a_value_file_that_is_none(filled):
 
     engine = SqliteEngine(EngineConfig(path=filled))
     files = sorted(filled.glob("values-v1/*/*"))
-    for path, make in zip(files, [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")], strict=False):
+    for path, make in zip(
+        files, [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/etc/passwd")], strict=False
+    ):
         path.unlink()
         make(path)
     assert sum(engine.get(f"k{i}") is MISSING for i in range(60)) == 3

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from cachewright.engine import MappedBlob
 
 from cachewright.builtin.sqlite.filesystem import NETWORK_TYPES, type_of
 from cachewright.entry import MISSING
@@ -62,6 +63,19 @@ def test_private_follows_the_mode(open_engine, tmp_path, mode, private):
     assert engine.private is private
     engine.set("k", (b"1",))
     assert engine.get("k") == b"1"
+
+
+@pytest.mark.parametrize(("mode", "mapped"), [(0o700, True), (0o777, False)])
+def test_only_private_files_are_mapped(open_engine, tmp_path, mode, mapped):
+    """Where others can write, a verified map could change: a large value is copied instead."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    folder.chmod(mode)
+    engine = open_engine()
+    engine.set("ab", [b"x" * 200_000])
+    blob = engine.get("ab")
+    assert isinstance(blob, MappedBlob) is mapped
+    assert bytes(getattr(blob, "view", blob)) == b"x" * 200_000
 
 
 def test_two_paths_to_one_directory(open_engine, tmp_path, monkeypatch):

@@ -181,7 +181,8 @@ def test_another_process_replaces_the_index(open_engine, content, run, tmp_path)
     assert engine.get("before") is MISSING
     assert engine.get("theirs") == b"2"
     other = run(
-        "print(len(content(SqliteEngine(EngineConfig(path=Path(sys.argv[1]))).get('after'))))", tmp_path / "store"
+        "print(len(content(SqliteEngine(EngineConfig(path=Path(sys.argv[1]))).get('after'))))",
+        tmp_path / "store",
     )
     assert other == "100000"
 

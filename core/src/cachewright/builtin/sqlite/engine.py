@@ -234,7 +234,8 @@ class SqliteEngine(Engine):
             except OSError as error:
                 raise failure("get", error) from error
             if blob is not MISSING:
-                return blob
+                # Where others can write, a map could change after it has been verified: hand out a copy.
+                return blob if store.files.directory.private else bytes(blob.view)
         return MISSING
 
     def _row(self, store: Store, link: Link, key: str, value: Chunks, ttl: float | None, size: int) -> Row:
