@@ -64,14 +64,29 @@ class TestUsage:
     @pytest.mark.parametrize(
         "arguments",
         [
-            (), ("nonsense",), ("rank", "--scope", "planet"), ("rank", "--maxsize", "many"), ("rank", "extra"),
-            ("rank", "--size", "banana"), ("rank", "--size=-1"), ("rank", "--size", "5 M"), ("rank", "--size", ""),
-            ("rank", "--max-bytes", "1.5.5"), ("rank", "--load", "soon"), ("rank", "--load=-5s"),
-            ("rank", "--maxsize=-1"), ("rank", "--reads-per-write", "nan"), ("rank", "--reads-per-write=-1"),
-            ("rank", "--policy", ""), ("demo", "--limit", "0"), ("demo", "--limit=-3"), ("demo", "--limit", "x"),
-            ("demo", "--engine", "nobody"), ("doctor", "--fast"),
+            (),
+            ("nonsense",),
+            ("rank", "--scope", "planet"),
+            ("rank", "--maxsize", "many"),
+            ("rank", "extra"),
+            ("rank", "--size", "banana"),
+            ("rank", "--size=-1"),
+            ("rank", "--size", "5 M"),
+            ("rank", "--size", ""),
+            ("rank", "--max-bytes", "1.5.5"),
+            ("rank", "--load", "soon"),
+            ("rank", "--load=-5s"),
+            ("rank", "--maxsize=-1"),
+            ("rank", "--reads-per-write", "nan"),
+            ("rank", "--reads-per-write=-1"),
+            ("rank", "--policy", ""),
+            ("demo", "--limit", "0"),
+            ("demo", "--limit=-3"),
+            ("demo", "--limit", "x"),
+            ("demo", "--engine", "nobody"),
+            ("doctor", "--fast"),
         ],
-    )  # fmt: skip
+    )
     def test_what_makes_no_sense_is_told_in_one_line_with_exit_code_2(self, run, arguments):
         """After argparse's usage, where that finds it; nothing goes to standard output."""
         code, out, err = run(*arguments)
@@ -184,9 +199,12 @@ class TestFailures:
         """And exit code 1, not the interpreter's 120."""
         with open("/dev/full", "w") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "cachewright", "rank"], stdout=full, stderr=subprocess.PIPE, text=True,
+                [sys.executable, "-m", "cachewright", "rank"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
                 check=False,
-            )  # fmt: skip
+            )
         assert done.returncode == FINDING
         assert done.stderr == "cachewright: [Errno 28] No space left on device\n"
 
@@ -235,9 +253,10 @@ def test_the_module_is_the_program():
 def test_looking_at_plugins_imports_no_backend_library():
     """Records are enough."""
     code = (
-        "import sys\nfrom cachewright.cli import main\nmain(['plugins', '--json']); main(['rank', '--json'])\n"
-        "print([n for n in ('redis', 'cachebox', 'cachetools', 'dill', 'numpy', 'sqlite3', 'rich') if n in sys.modules],"
-        " file=sys.stderr)"
+        "import sys\nfrom cachewright.cli import main\n"
+        "main(['plugins', '--json']); main(['rank', '--json'])\n"
+        "heavy = ('redis', 'cachebox', 'cachetools', 'dill', 'numpy', 'sqlite3', 'rich')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
     )
     assert spawn(code=code).stderr.splitlines()[-1] == "[]"
 

@@ -384,7 +384,7 @@ def test_safe_folder(name: str) -> None:
 )
 def test_unsafe_folder(name: Any) -> None:
     """Nothing that could leave its parent, or means something special somewhere, is accepted."""
-    with pytest.raises(ConfigurationError, match="^folder_name="):
+    with pytest.raises(ConfigurationError, match=r"^folder_name="):
         safe_folder(name)
 
 

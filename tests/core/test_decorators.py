@@ -96,7 +96,7 @@ class TestFunctoolsParity:
         assert compute.cache_parameters()["ttl"] == 5.0
 
     def test_a_coroutine_function_stays_one(self):
-        """inspect and asyncio see a coroutine function."""
+        """To inspect and asyncio it is a coroutine function."""
 
         @cached
         async def compute(x):
@@ -276,7 +276,7 @@ class TestCallsThatShareAnEntry:
         """No parameter name collides with what a wrapper uses itself."""
 
         @cached(ttl=60)
-        def compute(_read, _miss, _loader, _, _entry, p0, *, _now, _calls=1, id=2, type=3):
+        def compute(_read, _miss, _loader, _, _entry, p0, *, _now, _calls=1, id=2, type=3):  # noqa: A002
             return (_read, _miss, _loader, _, _entry, p0, _now, _calls, id, type)
 
         expected = (1, 2, 3, 4, 5, 6, 7, 1, 2, 3)
@@ -637,7 +637,7 @@ class TestTimeToLive:
 
     @pytest.mark.parametrize("ttl", [0, -1, timedelta(0)])
     def test_a_ttl_of_nothing_stores_nothing(self, ttl):
-        """ttl <= 0 computes every time."""
+        """Every call computes if ttl <= 0."""
         compute, _, calls = self.clocked(ttl=ttl)
         compute(1)
         compute(1)
@@ -768,7 +768,7 @@ class TestOptions:
 
     def test_disabled_computes_and_still_checks_keys(self):
         """Inside the block nothing is read or stored, but an argument without a key is noticed."""
-        compute, calls = counting()
+        compute, _ = counting()
         kept = compute(1)
         with disabled():
             assert compute(1) is not kept
@@ -796,6 +796,22 @@ class TestOptions:
             check=True,
         )
         assert done.stdout.strip() == "2"
+
+
+    def test_a_key_function_goes_with_any_signature_and_with_nothing_that_it_replaces(self):
+        """No parameters are fine; typed= and a self_key= without an instance are refused at once."""
+        assert cached(key=lambda: 1)(lambda: 5)() == 5
+        with pytest.raises(ConfigurationError, match="typed="):
+            cached(key=lambda x: x, typed=True)(lambda x: x)
+        for function in (lambda *a: 1, lambda **k: 1, lambda: 1):
+            with pytest.raises(ConfigurationError, match="self_key="):
+                cached(self_key=id)(function)
+
+    def test_a_method_of_a_builtin_type_is_a_function_of_its_first_argument(self):
+        """str.upper has no instance whose life matters."""
+        upper = cached(str.upper)
+        assert upper("a") == upper("a") == "A"
+        assert upper.cache_info().hits == 1
 
 
 class TestTheFunctionAsAnApi:
@@ -955,6 +971,18 @@ class TestVersions:
         assert versioned("2")(5) == "2"
         assert versioned("1").is_cached(5)
         assert not versioned("3").is_cached(5)
+
+
+def test_an_automatic_version_sees_helpers_that_are_defined_later():
+    """The fingerprint is taken at the first use, when the module is complete."""
+    keys = []
+    for change in ("x + 1", "x + 2", "x + 1  # a comment"):
+        scope = {"__name__": "app", "cached": cached}
+        source = f"@cached(version='auto')\ndef f(x):\n    return helper(x)\n\ndef helper(x):\n    return {change}\n"
+        exec(source, scope)
+        keys.append(scope["f"].cache_key(1))
+    assert keys[0] != keys[1]
+    assert keys[0] == keys[2]
 
 
 def test_many_threads_count_exactly():

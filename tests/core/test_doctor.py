@@ -51,11 +51,14 @@ def offering(engine, name):
         def cachewright_engines(self):
             return [
                 EngineInfo(
-                    name=name, target=f"engine_{name}:Engine", capabilities=Capabilities(holds="objects"),
-                    costs=Costs(get=((64, 1e-6),), set=((64, 1e-6),)), automatic=False,
+                    name=name,
+                    target=f"engine_{name}:Engine",
+                    capabilities=Capabilities(holds="objects"),
+                    costs=Costs(get=((64, 1e-6),), set=((64, 1e-6),)),
+                    automatic=False,
                     requires=() if engine is not None else ("a-distribution-nobody-has",),
                 )
-            ]  # fmt: skip
+            ]
 
     return Plugin()
 
@@ -81,8 +84,15 @@ def test_a_sound_installation_has_no_problem(folders):
     """Every subject is looked at, and the stores work."""
     assert problems() == {}
     subjects = [finding.subject for finding in examine()]
-    assert {"python", "plugin builtin", "signing keys", "cache directory", "key directory", "engine memory",
-            "engine sqlite"} <= {*subjects}  # fmt: skip
+    assert {
+        "python",
+        "plugin builtin",
+        "signing keys",
+        "cache directory",
+        "key directory",
+        "engine memory",
+        "engine sqlite",
+    } <= {*subjects}
     assert len(subjects) == len({*subjects})
 
 

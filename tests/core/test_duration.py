@@ -136,7 +136,7 @@ def test_size_in_bytes(value: object, size: int) -> None:
 )
 def test_size_nonsense(value: object) -> None:
     """Negative, fractional, ambiguous and meaningless sizes are refused."""
-    with pytest.raises(ConfigurationError, match="^max_bytes="):
+    with pytest.raises(ConfigurationError, match=r"^max_bytes="):
         parse_size(value)
 
 

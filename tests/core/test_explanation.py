@@ -32,12 +32,27 @@ BAD = Ranking(
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.0, "0 ns"), (8e-8, "80 ns"), (9.99e-7, "999 ns"), (9.996e-7, "1 us"), (1e-6, "1 us"), (1.5e-6, "1.5 us"),
-        (0.0009996, "1 ms"), (0.9994, "999 ms"), (0.9996, "1 s"), (1, "1 s"), (90, "90 s"), (299, "299 s"),
-        (600, "10 min"), (3600, "60 min"), (7200, "2 h"), (86_400, "24 h"), (604_800, "7 days"), (math.inf, "inf s"),
+        (0.0, "0 ns"),
+        (8e-8, "80 ns"),
+        (9.99e-7, "999 ns"),
+        (9.996e-7, "1 us"),
+        (1e-6, "1 us"),
+        (1.5e-6, "1.5 us"),
+        (0.0009996, "1 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (1, "1 s"),
+        (90, "90 s"),
+        (299, "299 s"),
+        (600, "10 min"),
+        (3600, "60 min"),
+        (7200, "2 h"),
+        (86_400, "24 h"),
+        (604_800, "7 days"),
+        (math.inf, "inf s"),
         (math.nan, "nan s"),
     ],
-)  # fmt: skip
+)
 def test_a_duration_is_written_in_the_unit_that_reads_best(seconds, text):
     """Three digits, and never an exponent."""
     assert duration_text(seconds) == text
@@ -75,9 +90,15 @@ class TestText:
     def test_it_tells_everything_that_is_known(self):
         """Storage, notes, key, entry and ranking, in this order."""
         explanation = Explanation(
-            namespace="a", engine="memory", why="best", rankings=(GOOD, BAD), storage="objects", digest="ff",
-            entry=entry(size=10, serializer="raw", expires=90.0, compute_seconds=0.5), notes=("one", "two"),
-        )  # fmt: skip
+            namespace="a",
+            engine="memory",
+            why="best",
+            rankings=(GOOD, BAD),
+            storage="objects",
+            digest="ff",
+            entry=entry(size=10, serializer="raw", expires=90.0, compute_seconds=0.5),
+            notes=("one", "two"),
+        )
         assert str(explanation).splitlines() == [
             "cache 'a' on engine 'memory'",
             "  why: best",

@@ -52,11 +52,13 @@ def recorded(monkeypatch):
             def cachewright_engines(self):
                 return [
                     EngineInfo(
-                        name="recording", target="engine_of_test_factory:Recording", automatic=False,
+                        name="recording",
+                        target="engine_of_test_factory:Recording",
+                        automatic=False,
                         capabilities=Capabilities(**{"holds": "objects", **abilities}),
                         costs=Costs(get=((64, 1e-6),), set=((64, 1e-6),)),
                     )
-                ]  # fmt: skip
+                ]
 
         installed.append(Plugin())
         default_registry().register(installed[-1], "recording")
@@ -156,7 +158,7 @@ class TestBounds:
     def test_a_bound_that_it_cannot_keep_is_refused(self, recorded, bound):
         """Not dropped in silence."""
         recorded()
-        with pytest.raises(NoEngineQualifiesError, match="recording: (cannot bound|no lru policy)"):
+        with pytest.raises(NoEngineQualifiesError, match=r"recording: (cannot bound|no lru policy)"):
             open_cache("bounds", engine="recording", **bound)
 
     def test_the_default_bound_is_no_demand(self, recorded):
@@ -266,12 +268,12 @@ class TestPacking:
 
     def test_objects_need_no_serializer(self):
         """To ask for one is a mistake."""
-        with pytest.raises(ConfigurationError, match="serializer='data'.*keeps objects as they are"):
+        with pytest.raises(ConfigurationError, match=r"serializer='data'.*keeps objects as they are"):
             open_cache("n", engine="memory", serializer="data")
 
     def test_an_unknown_serializer_is_an_error(self, tmp_path):
         """With those that are installed."""
-        with pytest.raises(UnknownSerializerError, match="installed: .*pickle"):
+        with pytest.raises(UnknownSerializerError, match=r"installed: .*pickle"):
             open_cache("n", path=tmp_path, serializer="nobody")
 
     def test_a_private_store_is_authenticated_by_the_users_own_key(self, tmp_path):
@@ -290,7 +292,7 @@ class TestPacking:
             assert "not authenticated, so data only" in cache.explain().storage
             with pytest.raises(UnserializableError, match="CACHEWRIGHT_SIGNING_KEYS"):
                 cache.set("k", Workload())
-        with pytest.raises(ConfigurationError, match="serializer='pickle'.*not authenticated"):
+        with pytest.raises(ConfigurationError, match=r"serializer='pickle'.*not authenticated"):
             open_cache("n", engine="recording", serializer="pickle")
         with open_cache("n", engine="recording", settings=Settings(signing_keys=KEY)) as cache:
             assert cache.explain().storage.endswith("; authenticated")

@@ -55,9 +55,29 @@ class TestPlain:
 
     @pytest.mark.parametrize(
         "key",
-        [None, True, 0, "x", b"x", 1.5, -0.0, math.inf, 1j, (), ((1,), "x"), frozenset({1, (2,)}), Decimal("1.10"),
-         Fraction(1, 3), object(), int, np.float32(1), np.datetime64("2020-01-01"), range(3), Odd()],
-    )  # fmt: skip
+        [
+            None,
+            True,
+            0,
+            "x",
+            b"x",
+            1.5,
+            -0.0,
+            math.inf,
+            1j,
+            (),
+            ((1,), "x"),
+            frozenset({1, (2,)}),
+            Decimal("1.10"),
+            Fraction(1, 3),
+            object(),
+            int,
+            np.float32(1),
+            np.datetime64("2020-01-01"),
+            range(3),
+            Odd(),
+        ],
+    )
     def test_hashable_values_without_nan_serve_as_they_are(self, key):
         """At any depth, foreign equality included."""
         assert plain(key)
@@ -65,11 +85,27 @@ class TestPlain:
 
     @pytest.mark.parametrize(
         "key",
-        [math.nan, complex(0, math.nan), Decimal("nan"), Decimal("sNaN"), np.float64("nan"), np.float32("nan"),
-         np.float16("nan"), np.complex64("nan"), np.datetime64("NaT"), Sloppy(), [], {}, set(), bytearray(),
-         np.zeros(2), ([],), frozenset({math.nan})],
+        [
+            math.nan,
+            complex(0, math.nan),
+            Decimal("nan"),
+            Decimal("sNaN"),
+            np.float64("nan"),
+            np.float32("nan"),
+            np.float16("nan"),
+            np.complex64("nan"),
+            np.datetime64("NaT"),
+            Sloppy(),
+            [],
+            {},
+            set(),
+            bytearray(),
+            np.zeros(2),
+            ([],),
+            frozenset({math.nan}),
+        ],
         ids=repr,
-    )  # fmt: skip
+    )
     def test_what_has_no_hash_or_differs_from_itself_does_not(self, key):
         """NaN of any library, also inside tuples and frozensets."""
         assert not plain(key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
-import datetime
+import datetime as dt
 import decimal
 import enum
 import functools
@@ -83,7 +83,7 @@ class HostileDict(dict[str, int]):
         (decimal.Decimal(1), "atom"),
         (uuid.UUID(int=1), "atom"),
         (Path(), "atom"),
-        (datetime.datetime.now(tz=datetime.UTC), "atom"),
+        (dt.datetime.now(tz=dt.UTC), "atom"),
         ("text", "text"),
         (b"", "bytes"),
         (bytearray(), "bytes"),
@@ -129,8 +129,8 @@ def test_kind_of_values_of_other_libraries() -> None:
         (None, "atom"),
         (list[int], "container"),
         (dict[str, int] | None, "container"),
-        (Optional[str], "text"),
-        (Union[None, bytes, str], "bytes"),
+        (Optional[str], "text"),  # noqa: UP045 - people still write it
+        (Union[None, bytes, str], "bytes"),  # noqa: UP007 - as above
         (Annotated[str, 1], "text"),
         (Literal["a"], "text"),
         (NewType("Name", str), "text"),

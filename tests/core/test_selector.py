@@ -69,8 +69,13 @@ def test_best_engine(workload: Workload, best: str) -> None:
         ({"max_value_size": 1000}, Workload(nbytes=2_000_000), "a value of 2 MB is over its limit of 1 kB"),
         ({"automatic": False}, Workload(), "used only when asked for by name"),
         (
+            {"scope": "network", "persistent": True},
+            Workload(persist=True),
+            'keeps entries on a server, which is used only for scope="network" or by name',
+        ),
+        (
             {"scope": "network", "holds": "bytes"},
-            Workload(executable=True),
+            Workload(executable=True, scope="network"),
             "others can write to its store, so it holds plain data only until signing keys are set",
         ),
     ],
@@ -88,7 +93,7 @@ def test_rejections_are_sentences(ability: dict[str, Any], workload: Workload, s
 
 def test_what_is_not_needed_does_not_reject() -> None:
     """More than was asked for is welcome, and a ttl needs nothing of the engine."""
-    generous = record("e", scope="network", persistent=True, sync=True, async_=True, holds="bytes")
+    generous = record("e", scope="host", persistent=True, sync=True, async_=True, holds="bytes")
     assert rank([generous], Workload(ttl=True))[0].rejected is None
     assert rank([record("e")], Workload(asynchronous=True, executable=True))[0].rejected is None
     assert rank([record("e", sync=False, async_=True)], Workload(asynchronous=True))[0].rejected is None
@@ -212,6 +217,7 @@ def test_no_hard_requirement_is_ever_violated(
         assert row.engine not in unavailable
         assert ability.persistent or not workload.persist
         assert SCOPES.index(ability.scope) >= SCOPES.index(workload.scope)
+        assert ability.scope != "network" or workload.scope == "network"
         assert ability.sync or (workload.asynchronous and ability.async_)
         assert ability.max_entries or workload.maxsize is None
         assert ability.max_bytes or workload.max_bytes is None

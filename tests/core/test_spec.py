@@ -25,7 +25,11 @@ def spec(**choices):
         *(("scope", value) for value in ("planet", "", None, 1, ["host"], True)),
         *(("on_engine_error", value) for value in ("ignore", None, True)),
         *(("copy", value) for value in ("deep", True, False, 0, "")),
-        *((name, value) for name in ("engine", "policy", "serializer", "url", "key_maker") for value in ("", 1, b"x", True)),
+        *(
+            (name, value)
+            for name in ("engine", "policy", "serializer", "url", "key_maker")
+            for value in ("", 1, b"x", True)
+        ),
         *(("name", value) for value in ("", None, 1, b"x")),
         *(("persist", value) for value in ("no", "false", 0, 1, None)),
         *(("maxsize", value) for value in (-1, 1.5, "10", True, math.inf)),
@@ -36,7 +40,7 @@ def spec(**choices):
         *(("options", value) for value in ("abc", 5, ["a"], [("a", 1)], {1: 2}, {b"a": 1})),
         *(("settings", value) for value in ("x", {}, {"dir": "/tmp"}, 1)),
     ],
-)  # fmt: skip
+)
 def test_nonsense_is_one_clear_error_that_names_the_setting(setting, value):
     """Whatever its type; the value is shown."""
     with pytest.raises(ConfigurationError, match=rf"^{setting}=") as caught:
@@ -48,12 +52,24 @@ def test_nonsense_is_one_clear_error_that_names_the_setting(setting, value):
 @pytest.mark.parametrize(
     ("setting", "value", "kept"),
     [
-        ("ttl", None, None), ("ttl", "10m", 600.0), ("ttl", timedelta(hours=1), 3600.0), ("ttl", 0, 0.0),
-        ("ttl", -1, -1.0), ("ttl", math.inf, None), ("maxsize", 0, 0), ("maxsize", None, None),
-        ("max_bytes", "2GB", 2_000_000_000), ("max_bytes", 0, 0), ("jitter", 0, 0.0), ("jitter", 0.999, 0.999),
-        ("options", None, {}), ("options", {"a": 1}, {"a": 1}), ("policy", "lru", "lru"), ("copy", "value", "value"),
+        ("ttl", None, None),
+        ("ttl", "10m", 600.0),
+        ("ttl", timedelta(hours=1), 3600.0),
+        ("ttl", 0, 0.0),
+        ("ttl", -1, -1.0),
+        ("ttl", math.inf, None),
+        ("maxsize", 0, 0),
+        ("maxsize", None, None),
+        ("max_bytes", "2GB", 2_000_000_000),
+        ("max_bytes", 0, 0),
+        ("jitter", 0, 0.0),
+        ("jitter", 0.999, 0.999),
+        ("options", None, {}),
+        ("options", {"a": 1}, {"a": 1}),
+        ("policy", "lru", "lru"),
+        ("copy", "value", "value"),
     ],
-)  # fmt: skip
+)
 def test_what_makes_sense_is_kept_in_its_simplest_form(setting, value, kept):
     """Seconds, bytes, numbers."""
     assert getattr(spec(**{setting: value}), setting) == kept
@@ -102,14 +118,36 @@ def test_the_default_bound_is_told_apart_from_the_same_number():
 @given(
     choices=st.dictionaries(
         st.sampled_from(
-            ["engine", "persist", "scope", "ttl", "maxsize", "max_bytes", "policy", "serializer", "copy", "jitter",
-             "on_engine_error", "url", "path", "options", "settings", "key_maker"]
+            [
+                "engine",
+                "persist",
+                "scope",
+                "ttl",
+                "maxsize",
+                "max_bytes",
+                "policy",
+                "serializer",
+                "copy",
+                "jitter",
+                "on_engine_error",
+                "url",
+                "path",
+                "options",
+                "settings",
+                "key_maker",
+            ]
         ),
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=3)
-        | st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=5)
+        | st.binary(max_size=3)
+        | st.lists(st.integers(), max_size=2)
+        | st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
         max_size=4,
     )
-)  # fmt: skip
+)
 def test_any_input_makes_a_specification_or_one_configuration_error(choices):
     """Nothing else is ever raised."""
     try:

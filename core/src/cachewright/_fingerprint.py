@@ -84,6 +84,9 @@ def _wrapped(value: object) -> Iterator[FunctionType]:
         value = fields.get("__wrapped__")
 
 
+_CHANGING: tuple[type[Any], ...] = (list, dict, set, bytearray)
+
+
 def _captured(fn: FunctionType) -> list[object]:
     """Return what the closure holds; of what can change while the program runs only the type."""
     values: list[object] = []
@@ -92,8 +95,7 @@ def _captured(fn: FunctionType) -> list[object]:
             value: object = cell.cell_contents
         except ValueError:  # not assigned yet
             continue
-        kind = cast("type[object]", type(value))
-        values.append(kind if issubclass(kind, (list, dict, set, bytearray)) else value)
+        values.append(type(value) if issubclass(type(value), _CHANGING) else value)
     return values
 
 
@@ -176,7 +178,7 @@ def _argument(instruction: Instruction, argument: Any, offsets: list[int]) -> st
 
 def _constant(value: Any, depth: int = 0) -> str:
     """Return a text that is the same in every process: no addresses, no order of hashes."""
-    kind = cast("type[Any]", type(value))
+    kind: type[Any] = type(cast("object", value))
     name = f"{kind.__module__}.{kind.__qualname__}"
     if depth > _DEEPEST:  # perhaps a container of itself
         return name

@@ -53,20 +53,26 @@ class Flight:
         storing: an asynchronous store is under way.
         guard: held while ``stale`` is read and acted upon, so that a store and an invalidation exclude
             each other.
+        leader: the thread or event loop that computes; ``None`` before it is known.
+        task: the task that computes in an event loop; kept here, because the loop does not keep it.
+        waits_for: the flights that this computation waits for.
+        traceback: that of ``error`` as the leader saw it.
+        latch: held by the flight until it ends; a thread that gets it passes it on.
+        loop_waiters: the futures of waiting tasks, by event loop; ``None`` while there are none.
     """
 
     __slots__ = (
-        "_latch",
-        "_loop_waiters",
-        "_traceback",
         "error",
         "guard",
         "key",
+        "latch",
         "leader",
+        "loop_waiters",
         "stale",
         "state",
         "storing",
         "task",
+        "traceback",
         "value",
         "waits_for",
     )
@@ -82,17 +88,17 @@ class Flight:
         self.leader: threading.Thread | AbstractEventLoop | None = None
         self.task: Task[None] | None = None
         self.waits_for: set[Flight] = set()
-        self._traceback: TracebackType | None = None
-        self._latch = allocate_lock()
-        self._latch.acquire()
-        self._loop_waiters: dict[AbstractEventLoop, list[Future[None]]] | None = None
+        self.traceback: TracebackType | None = None
+        self.latch = allocate_lock()
+        self.latch.acquire()
+        self.loop_waiters: dict[AbstractEventLoop, list[Future[None]]] | None = None
 
     def result(self) -> Any:
         """Return the value, or raise the exception as the leader saw it."""
         if self.error is not None:
             # Every waiter raises the same object: put the traceback back to where it was raised, or
             # each of them would lengthen it for the next.
-            raise self.error.with_traceback(self._traceback)
+            raise self.error.with_traceback(self.traceback)
         return self.value
 
     def leader_is_gone(self) -> bool:
@@ -143,14 +149,14 @@ class FlightTable:
                 return
             flight.value = value
             flight.error = error
-            flight._traceback = None if error is None else error.__traceback__  # noqa: SLF001 - same module
+            flight.traceback = None if error is None else error.__traceback__
             flight.state = state
             flight.task = None
             self.epoch += 1
             if self._flights.get(flight.key) is flight:
                 del self._flights[flight.key]
-            waiters, flight._loop_waiters = flight._loop_waiters, None  # noqa: SLF001
-        flight._latch.release()  # noqa: SLF001
+            waiters, flight.loop_waiters = flight.loop_waiters, None
+        flight.latch.release()
         for loop, futures in (waiters or {}).items():
             try:
                 loop.call_soon_threadsafe(_wake, futures)
@@ -180,13 +186,13 @@ class FlightTable:
             return False
         try:
             deadline = time.monotonic() + LIMIT_SECONDS
-            while not flight._latch.acquire(timeout=CHECK_SECONDS):  # noqa: SLF001
+            while not flight.latch.acquire(timeout=CHECK_SECONDS):
                 if flight.leader_is_gone():
                     self.end(flight, ABANDONED)
                 elif time.monotonic() > deadline:
                     _report_limit(flight)
                     return False
-            flight._latch.release()  # noqa: SLF001 - pass the latch on to the next waiter
+            flight.latch.release()  # pass the latch on to the next waiter
             return True
         finally:
             _leave_wait(flight)
@@ -205,9 +211,9 @@ class FlightTable:
                 with self._lock:
                     if flight.state != ALOFT:
                         return True
-                    if flight._loop_waiters is None:  # noqa: SLF001
-                        flight._loop_waiters = {}  # noqa: SLF001
-                    flight._loop_waiters.setdefault(loop, []).append(future)  # noqa: SLF001
+                    if flight.loop_waiters is None:
+                        flight.loop_waiters = {}
+                    flight.loop_waiters.setdefault(loop, []).append(future)
                 await asyncio.wait((future,), timeout=CHECK_SECONDS)
                 if flight.state != ALOFT:
                     return True
@@ -219,8 +225,11 @@ class FlightTable:
         finally:
             _leave_wait(flight)
 
-    def _reset_after_fork(self) -> None:
-        # The threads that led these flights do not exist in the child, and the lock may be held by one.
+    def reset_after_fork(self) -> None:
+        """Forget all flights in a new process: the threads that led them do not exist there.
+
+        One of them may have held the lock, so that is replaced as well.
+        """
         self._lock = threading.RLock()
         self._flights.clear()
 
@@ -293,4 +302,4 @@ def _reset_tables() -> None:
     _graph = allocate_lock()
     _stack.set(())
     for table in list(_tables):
-        table._reset_after_fork()  # noqa: SLF001
+        table.reset_after_fork()

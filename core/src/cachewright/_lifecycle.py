@@ -168,7 +168,8 @@ class Lifecycle:
     def in_scope(self, scope: str, key: Any, stored: Any) -> bool:
         """Whether an entry belongs to the function ``scope`` that shares this cache."""
         if self.holds_objects:
-            return isinstance(key, tuple) and len(key) > 1 and key[0] is ATTACHED and key[1] == scope
+            parts: Any = key
+            return isinstance(key, tuple) and len(parts) > 1 and parts[0] is ATTACHED and parts[1] == scope
         info = None if stored is MISSING else self.describe(key, stored)
         return info is not None and info.key == scope_label(scope)
 
@@ -254,7 +255,8 @@ class Lifecycle:
 
 
 def _readable(key: Any) -> object:
-    return MISSING if isinstance(key, tuple) and key and key[0] is CANONICAL else key
+    parts: Any = key
+    return MISSING if isinstance(key, tuple) and parts and parts[0] is CANONICAL else parts
 
 
 def hashable(key: Any) -> Any:

@@ -140,16 +140,16 @@ def scope_label(scope: str) -> tuple[str, str]:
     return ("function", scope)
 
 
-def plain(key: Any) -> bool:
+def plain(key: object) -> bool:
     """Whether ``key`` can serve as a dictionary key with the equality of the canonical encoding.
 
     That needs a hash, and no NaN: two NaN are one key for us, but not for a dictionary.
     """
-    kind = cast("type[Any]", type(key))
+    kind: type[object] = type(key)
     if kind in _PLAIN:
         return True
     if kind is tuple or kind is frozenset:
-        return all(map(plain, key))
+        return all(map(plain, cast("tuple[object, ...]", key)))
     try:
         hash(key)
     except TypeError:

@@ -111,8 +111,8 @@ class Tokens(dict[int, Token]):
                 raise ConfigurationError(
                     "key",
                     None,
-                    f"a function that identifies the instance: {type(instance).__qualname__} objects cannot be"
-                    f" referenced weakly, as {function} needs (or add '__weakref__' to __slots__)",
+                    f"a function that identifies the instance: {type(instance).__qualname__} objects cannot"
+                    f" be referenced weakly, as {function} needs (or add '__weakref__' to __slots__)",
                 ) from None
             token = self.setdefault(number, Token())
         return token
@@ -308,7 +308,7 @@ class _Memo(Generic[CacheT]):
         return info
 
     def _dead_keys(self, keys: list[Any]) -> list[Any]:
-        dead = set()
+        dead: set[Any] = set()
         while self._tokens.dead:
             dead.add(self._tokens.dead.popleft())
         return [key for key in keys if isinstance(key, tuple) and key and key[0] in dead]

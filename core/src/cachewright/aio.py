@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from cachewright import events
@@ -19,7 +19,7 @@ from cachewright.errors import CachewrightError, ClosedError, EngineError, Unsup
 from cachewright.inventory import VerifyReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from cachewright.stats import CacheInfo
 
 T = TypeVar("T")
+
+
+class _Lease(NamedTuple):
+    """An engine of one event loop, and the generator that closes it with the loop."""
+
+    engine: AsyncEngine
+    ending: AsyncGenerator[None, None]
 
 
 class AsyncCache:
@@ -48,7 +55,7 @@ class AsyncCache:
     ) -> None:
         self._connect = connect
         self._shared = None if per_loop else connect()
-        self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncEngine] = WeakKeyDictionary()
+        self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lease] = WeakKeyDictionary()
         self._life = lifecycle
         self._flights = FlightTable()
         self._explain = explain
@@ -91,7 +98,7 @@ class AsyncCache:
         """Return the values found, under the keys as given; absent keys are left out."""
         wanted = [(key, self._life.value_key(key)) for key in keys]
         found = await self._call("get", "get_many", [engine_key for _, engine_key in wanted], fallback={})
-        values = {}
+        values: dict[Any, Any] = {}
         counters = self._life.counters
         for key, engine_key in wanted:
             counters.calls.add()
@@ -228,9 +235,11 @@ class AsyncCache:
         """Release the engine of the running loop; what is stored stays stored."""
         if not self._closed:
             self._closed = True
-            engine = self._shared or self._engines.pop(asyncio.get_running_loop(), None)
-            if engine is not None:
-                await engine.close()
+            if self._shared is not None:
+                await self._shared.close()
+            lease = self._engines.pop(asyncio.get_running_loop(), None)
+            if lease is not None:
+                await lease.ending.aclose()
 
     # For decorated functions: the same, by engine key ---------------------------------------------------
 
@@ -361,22 +370,35 @@ class AsyncCache:
         if self._closed:
             raise ClosedError(f"cache {self.namespace!r}")
 
-    def _engine(self) -> AsyncEngine:
+    async def _engine(self) -> AsyncEngine:
         self._open()
         if self._shared is not None:
             return self._shared
         loop = asyncio.get_running_loop()
-        engine = self._engines.get(loop)
-        if engine is None:
-            engine = self._engines[loop] = self._connect()
-        return engine
+        lease = self._engines.get(loop)
+        if lease is None:
+            engine = self._connect()
+            lease = self._engines[loop] = _Lease(engine, self._until_the_loop_ends(loop, engine))
+            await anext(lease.ending)
+        return lease.engine
+
+    async def _until_the_loop_ends(
+        self, loop: asyncio.AbstractEventLoop, engine: AsyncEngine
+    ) -> AsyncGenerator[None, None]:
+        # An event loop closes its asynchronous generators when it ends: the one hook there is for
+        # closing connections that must not outlive it.
+        try:
+            yield
+        finally:
+            self._engines.pop(loop, None)
+            await engine.close()
 
     def _ttl(self, ttl: Any) -> float | None:
         return self._life.ttl if ttl is DEFAULT_TTL else parse_ttl(ttl, setting="ttl")
 
     async def _keys(self) -> list[Any]:
         async def collect() -> list[Any]:
-            return [key async for key in self._engine().keys()]
+            return [key async for key in (await self._engine()).keys()]
 
         keys: list[Any] = await self._guarded("list", collect, fallback=[])
         return keys
@@ -415,7 +437,7 @@ class AsyncCache:
                 await self._store(loader, flight.key, value, seconds)
             else:
                 self._life.refused("invalidated", "it was invalidated while it was computed")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user's, raised by those who wait
             flights.end(flight, FAILED, error=error)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -451,7 +473,7 @@ class AsyncCache:
     async def _swap(
         self, key: Any, change: Callable[[Entry | MissingType], tuple[Any, float | None] | None], ability: str
     ) -> Any:
-        """Replace the entry by what ``change`` makes of it, atomically; return the new value, else ``MISSING``."""
+        """Replace the entry by what ``change`` makes of it, atomically; return that, else ``MISSING``."""
         life = self._life
         if not life.info.capabilities.compare_and_set:
             raise UnsupportedByEngineError(life.info.name, ability, life.alternatives("compare_and_set"))
@@ -515,7 +537,7 @@ class AsyncCache:
         """Call the engine of the running loop; see ``Cache._call``."""
 
         async def call() -> Any:
-            return await getattr(self._engine(), method)(*args, **kwargs)
+            return await getattr(await self._engine(), method)(*args, **kwargs)
 
         return await self._guarded(operation, call, fallback=fallback, always=always)
 

@@ -51,7 +51,7 @@ class Cache(MutableMapping[Any, Any]):
         state = " closed" if self._closed else ""
         return f"<{type(self).__name__} {self.namespace!r} on {self.engine!r}{state}>"
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # pyright: ignore[reportAssignmentType] # equal by identity, unlike mappings
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -100,7 +100,7 @@ class Cache(MutableMapping[Any, Any]):
         found = self._call(
             "get", self._engine.get_many, [engine_key for _, engine_key in wanted], fallback={}
         )
-        values = {}
+        values: dict[Any, Any] = {}
         counters = self._life.counters
         for key, engine_key in wanted:
             counters.calls.add()
@@ -480,7 +480,7 @@ class Cache(MutableMapping[Any, Any]):
         *,
         label: object,
     ) -> Any:
-        """Replace the entry by what ``change`` makes of it, atomically; return the new value, else ``MISSING``."""
+        """Replace the entry by what ``change`` makes of it, atomically; return that, else ``MISSING``."""
         self._open()
         life = self._life
         if not life.info.capabilities.compare_and_set:

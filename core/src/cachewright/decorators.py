@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import WRAPPER_ASSIGNMENTS, update_wrapper
+from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from cachewright._loader import Loader
 from cachewright._memo import AsyncMemo, Memo, Unopened, require_stable_name
@@ -47,24 +47,63 @@ class CachedFunction(Protocol[P, R_co]):
     cache: Cache
 
     @property
-    def __wrapped__(self) -> Callable[P, R_co]: ...
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __wrapped__(self) -> Callable[P, R_co]:
+        """The function that was decorated."""
+        ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Return the stored result of this call, else compute and store it."""
+        ...
+
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> CachedFunction[P, R_co]: ...
     @overload
     def __get__(
         self: CachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
     ) -> Callable[Q, R]: ...
-    def cache_info(self) -> CacheInfo: ...
-    def cache_clear(self) -> None: ...
-    def cache_parameters(self) -> dict[str, Any]: ...
-    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...
-    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
-    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
-    def explain(self, *args: Any, **kwargs: Any) -> Explanation: ...
+
+    def cache_info(self) -> CacheInfo:
+        """Return hits, misses, maxsize and currsize as functools does, and more as attributes."""
+        ...
+
+    def cache_clear(self) -> None:
+        """Remove all entries of this function, and start its statistics at zero."""
+        ...
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """Return what the function was decorated with; ``maxsize`` and ``typed`` as in functools."""
+        ...
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the canonical key of a call: the same in every process."""
+        ...
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Return the stored result of a call, ``MISSING`` if there is none; computes and counts nothing."""
+        ...
+
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Return whether the result of a call is stored."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Remove the result of a call; return whether there was one.
+
+        After it returns, no call that starts later returns a result computed from what was read before.
+        """
+        ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compute a call now, store and return the result, whatever is stored."""
+        ...
+
+    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Store ``value`` as the result of a call; return whether it was stored."""
+        ...
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Say why this engine is in use and, given the arguments of a call, what is stored for it."""
+        ...
 
 
 class AsyncCachedFunction(Protocol[P, R_co]):
@@ -75,24 +114,63 @@ class AsyncCachedFunction(Protocol[P, R_co]):
     cache: AsyncCache
 
     @property
-    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]: ...
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]:
+        """The coroutine function that was decorated."""
+        ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Return the stored result of this call, else compute and store it."""
+        ...
+
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
     @overload
     def __get__(
         self: AsyncCachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
     ) -> Callable[Q, Coroutine[Any, Any, R]]: ...
-    def cache_info(self) -> CacheInfo: ...
-    def cache_clear(self) -> Awaitable[None]: ...
-    def cache_parameters(self) -> dict[str, Any]: ...
-    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
-    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]: ...
-    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
-    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
-    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]: ...
-    def explain(self, *args: Any, **kwargs: Any) -> Awaitable[Explanation]: ...
+
+    def cache_info(self) -> CacheInfo:
+        """Return hits, misses, maxsize and currsize as functools does, and more as attributes.
+
+        Not awaited, for parity; ``currsize`` is -1 where the engine can be asked only by awaiting.
+        """
+        ...
+
+    def cache_clear(self) -> Awaitable[None]:
+        """Remove all entries of this function, and start its statistics at zero."""
+        ...
+
+    def cache_parameters(self) -> dict[str, Any]:
+        """Return what the function was decorated with; ``maxsize`` and ``typed`` as in functools."""
+        ...
+
+    def cache_key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the canonical key of a call: the same in every process."""
+        ...
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]:
+        """Return the stored result of a call, ``MISSING`` if there is none; computes and counts nothing."""
+        ...
+
+    def is_cached(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]:
+        """Return whether the result of a call is stored."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]:
+        """Remove the result of a call, as :meth:`CachedFunction.invalidate` does."""
+        ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Compute a call now, store and return the result, whatever is stored."""
+        ...
+
+    def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]:
+        """Store ``value`` as the result of a call; return whether it was stored."""
+        ...
+
+    def explain(self, *args: Any, **kwargs: Any) -> Awaitable[Explanation]:
+        """Say why this engine is in use and, given the arguments of a call, what is stored for it."""
+        ...
 
 
 class Decorator(Protocol):
@@ -227,8 +305,11 @@ def cached(
 
     def decorate(fn: Any) -> Any:
         if isinstance(fn, (staticmethod, classmethod)):
-            return type(fn)(decorate(fn.__func__))
+            method = cast("staticmethod[..., Any] | classmethod[Any, ..., Any]", fn)
+            return type(method)(decorate(method.__func__))
         target = _Target(fn, ignore=tuple(ignore), key=key, self_key=self_key)
+        if typed and key is not None:
+            raise ConfigurationError("typed", typed, "False beside key=, which makes the whole key")
         if cache is not None:
             _refuse_beside_cache(engine_arguments, cache, awaits=target.awaits)
         spec = Spec(
@@ -334,14 +415,19 @@ class _Target:
         self.is_method = self._is_method()
         self.bound = self.is_method and key is None and self_key is None and self.parameters[0] not in ignore
         self.keyed = self._keyed(ignore)
-        named = tuple(self._starred(index) for index in self.keyed)
-        self.names = ("key",) if self.key is not None else (("self",) if self_key is not None else ()) + named
+        self.names = ("key",) if self.key is not None else self._named()
 
     def _is_method(self) -> bool:
         owner = self.signature.__qualname__.rpartition(".")[0]
         positional = self.signature.__code__.co_argcount
         in_class_body = bool(owner) and not owner.endswith("<locals>")
-        return in_class_body and positional > 0 and self.parameters[0] == "self"
+        named_so = positional > 0 and self.parameters[0] == "self"
+        return self.definition is not None and in_class_body and named_so
+
+    def _named(self) -> tuple[str, ...]:
+        """Return the names of the parts of a key."""
+        instance = ("self",) if self.self_key is not None else ()
+        return (*instance, *(self._starred(index) for index in self.keyed))
 
     def _keyed(self, ignore: tuple[str, ...]) -> tuple[int, ...]:
         for name in ignore:
@@ -352,8 +438,8 @@ class _Target:
             if ignore:
                 raise ConfigurationError("ignore", ignore, "nothing beside key=, which makes the whole key")
             return (0,)
-        if self.self_key is not None and not self.parameters:
-            raise ConfigurationError("self_key", self.self_key, f"None: {self.name} has no parameters")
+        if self.self_key is not None and not self.signature.__code__.co_argcount:
+            raise ConfigurationError("self_key", self.self_key, f"None: {self.name} takes no instance")
         first = 1 if self.bound or self.self_key is not None else 0
         return tuple(
             index for index, name in enumerate(self.parameters) if index >= first and name not in ignore
@@ -374,8 +460,8 @@ class _Target:
             raise ConfigurationError(
                 "self_key",
                 None,
-                f"a callable that identifies the instance, such as self_key=lambda self: self.id: {self.name} is"
-                " a method, and its entries outlive the instance (or pass key=, or ignore=('self',))",
+                f"a callable that identifies the instance, such as self_key=lambda self: self.id: {self.name}"
+                " is a method, and its entries outlive the instance (or pass key=, or ignore=('self',))",
             )
 
     def _key_function(self, key: Callable[..., Any] | str) -> Callable[..., Any]:
@@ -395,7 +481,7 @@ def _stand_in(fn: Any) -> FunctionType:
     return stand_in(fn)
 
 
-def _version(version: object, target: _Target) -> str:
+def _version(version: object, target: _Target) -> str | Callable[[], str]:
     if version is None:
         return ""
     if not isinstance(version, str) or not version:
@@ -408,7 +494,8 @@ def _version(version: object, target: _Target) -> str:
         raise ConfigurationError(
             "version", version, f"an explicit text: {target.name} has no code to fingerprint"
         )
-    return fingerprint(target.definition)
+    # Asked for at the first call: helpers may be defined further down in the module.
+    return partial(fingerprint, target.definition)
 
 
 def _likely_mode(spec: Spec, *, shared: bool) -> Literal["value", "entry", "call"]:

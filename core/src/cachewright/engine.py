@@ -145,7 +145,7 @@ class EngineConfig:
     url: str | None = None
     clock: Clock = SYSTEM_CLOCK
     timeout: float = 1.0
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 class _Engine:
@@ -240,7 +240,7 @@ class Engine(_Engine, ABC):
 
     def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         """Return the entries found, keyed as asked; absent keys are left out."""
-        found = {}
+        found: dict[Any, Any] = {}
         for key in keys:
             value = self.get(key)
             if value is not MISSING:
@@ -301,7 +301,7 @@ class AsyncEngine(_Engine, ABC):
 
     async def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         """Return the entries found, keyed as asked; absent keys are left out."""
-        found = {}
+        found: dict[Any, Any] = {}
         for key in keys:
             value = await self.get(key)
             if value is not MISSING:

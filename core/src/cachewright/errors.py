@@ -233,6 +233,6 @@ class TrustWarning(CachewrightWarning):
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # a __repr__ is foreign code, and its failure must not hide what was wrong
+    except Exception:  # noqa: BLE001 - a __repr__ is foreign code, and its failure must not hide what was wrong
         text = f"<{type(value).__name__}>"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -224,6 +224,8 @@ class _Choice:
         workload = self.workload
         if self.spec.maxsize is DEFAULT_MAXSIZE and not ability.max_entries:
             workload = replace(workload, maxsize=None)
+        if ability.scope == "network":
+            workload = replace(workload, scope="network")
         reason = rejection(replace(info, automatic=True), workload)
         if reason is not None:
             fit = [row.engine for row in rank(self.workload) if row.rejected is None]

@@ -102,6 +102,8 @@ def rejection(info: EngineInfo, workload: Workload) -> str | None:
         return "used only when asked for by name"
     if workload.persist and not ability.persistent:
         return "survives only the process"
+    if ability.scope == "network" and workload.scope != "network":
+        return 'keeps entries on a server, which is used only for scope="network" or by name'
     if SCOPES.index(ability.scope) < SCOPES.index(workload.scope):
         return {"process": "visible to one process", "host": "visible to one host"}[ability.scope]
     if not ability.sync and not (workload.asynchronous and ability.async_):

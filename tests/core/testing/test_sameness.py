@@ -48,8 +48,8 @@ DIFFERENT: list[tuple[object, object]] = [
     (collections.deque([1], 2), collections.deque([1], 3)),
     (collections.defaultdict(list), collections.defaultdict(dict)),
     (ValueError(1), ValueError(True)),
-    (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1)),  # noqa: DTZ001
-    (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, fold=1)),  # noqa: DTZ001
+    (dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1)),
+    (dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, fold=1)),
     (np.arange(3), np.arange(3.0)),
     (np.arange(4), np.arange(4).reshape(2, 2)),
     (np.arange(3, dtype="<i4"), np.arange(3, dtype=">i4")),

@@ -1,0 +1,1 @@
+"""Engines, serializers and key makers that come with the core."""

@@ -7,7 +7,7 @@ A key is the BLAKE2b digest (160 bits) of the canonical encoding of a call or va
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cachewright.builtin.canonical_encoding import (
     NoEncodingError,
@@ -59,7 +59,7 @@ class CanonicalKeyMaker(KeyMaker):
         return blake2b(FORMAT + b"V" + data, digest_size=20).hexdigest()
 
 
-def register_encoder(kind: type | str, function: Callable[[Any], object]) -> None:
+def register_encoder(kind: type[Any] | str, function: Callable[[Any], object]) -> None:
     """Make values of a type usable as keys, for the whole process.
 
     Args:
@@ -68,7 +68,7 @@ def register_encoder(kind: type | str, function: Callable[[Any], object]) -> Non
         function: returns an encodable value that stands for the given one: equal for equal values,
             different for different ones, and the same in every process.
     """
-    if not isinstance(kind, type) and not (isinstance(kind, str) and "." in kind):
+    if not isinstance(kind, type) and not (isinstance(cast("object", kind), str) and "." in kind):
         message = f"an encoder is for a type or its name 'module.qualname', not for {kind!r}"
         raise TypeError(message)
     name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
@@ -80,12 +80,13 @@ def register_encoder(kind: type | str, function: Callable[[Any], object]) -> Non
     forget_found()
 
 
-_registered: dict[type | str, Encoder] = {}
+_registered: dict[type[Any] | str, Encoder] = {}
 """Encoders of applications and plugins: the one process-wide registry, filled by :func:`register_encoder`."""
 
 
 def _types(name: str, value: Any) -> bytes:
     """Return the types that count with ``typed=True``: of the argument or, for ``*args``, of each."""
+    kinds: list[type[Any]]
     if name.startswith("**"):
         kinds = [type(item) for _, item in value]
     elif name.startswith("*"):
@@ -95,7 +96,7 @@ def _types(name: str, value: Any) -> bytes:
     return b"".join(text(f"{kind.__module__}.{kind.__qualname__}") for kind in kinds)
 
 
-def _registered_for(kind: type) -> Encoder | None:
+def _registered_for(kind: type[Any]) -> Encoder | None:
     for base in kind.__mro__:
         found = _registered.get(base) or _registered.get(f"{base.__module__}.{base.__qualname__}")
         if found is not None:
@@ -103,7 +104,7 @@ def _registered_for(kind: type) -> Encoder | None:
     return None
 
 
-def _known(kind: type) -> Encoder | None:
+def _known(kind: type[Any]) -> Encoder | None:
     from cachewright.builtin.canonical_types import encoder_for  # noqa: PLC0415 - for what is no builtin
 
     return encoder_for(kind)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cachewright.builtin.canonical_encoding import Encoder
 
 
-def array_encoder(kind: type) -> Encoder | None:
+def array_encoder(kind: type[Any]) -> Encoder | None:
     """Return the encoder for a type of numpy, pandas or polars, or ``None``."""
     for base in kind.__mro__:
         encoder = _BY_NAME.get(f"{base.__module__.partition('.')[0]}.{base.__qualname__}")

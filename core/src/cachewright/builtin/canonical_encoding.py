@@ -22,13 +22,13 @@ Encoder: TypeAlias = Callable[[Any, int], bytes]
 class NoEncodingError(Exception):
     """A value has no canonical encoding; becomes an ``UnkeyableArgumentError`` with the parameter's name."""
 
-    def __init__(self, kind: type, reason: str = "") -> None:
+    def __init__(self, kind: type[Any], reason: str = "") -> None:
         self.type_name = f"{kind.__module__}.{kind.__qualname__}"
         self.reason = reason
         super().__init__(f"{self.type_name}: {reason}")
 
 
-def encode(value: Any, depth: int) -> bytes:
+def encode(value: object, depth: int) -> bytes:
     """Return the encoding of ``value``.
 
     Raises:
@@ -79,7 +79,7 @@ def deeper(value: object, depth: int) -> int:
     return depth + 1
 
 
-def class_name(kind: type) -> bytes:
+def class_name(kind: type[Any]) -> bytes:
     """Return the encoding of a class by its name.
 
     Raises:
@@ -164,7 +164,7 @@ def _dict(value: dict[Any, Any], depth: int) -> bytes:
 
 _INFINITY = float("inf")
 
-_BUILTIN: dict[type, Encoder] = {
+_BUILTIN: dict[type[Any], Encoder] = {
     type(None): _none,
     type(...): _ellipsis,
     bool: integer,
@@ -182,17 +182,17 @@ _BUILTIN: dict[type, Encoder] = {
     dict: _dict,
 }
 
-_INHERITABLE: tuple[type, ...] = (bool, int, float, complex, Fraction, str, bytes, tuple, frozenset)
+_INHERITABLE: tuple[type[Any], ...] = (bool, int, float, complex, Fraction, str, bytes, tuple, frozenset)
 """Bases whose subclasses are equal to them, unless they say otherwise."""
 
-_CONTAINERS: tuple[type, ...] = (list, set, dict, bytearray)
+_CONTAINERS: tuple[type[Any], ...] = (list, set, dict, bytearray)
 """The same for bases that cannot be hashed; their subclasses are taken for what they contain."""
 
-_encoders: dict[type, Encoder] = dict(_BUILTIN)
+_encoders: dict[type[Any], Encoder] = dict(_BUILTIN)
 """What was found for each type so far."""
 
 
-finders: list[Callable[[type], Encoder | None]] = []
+finders: list[Callable[[type[Any]], Encoder | None]] = []
 """Asked in turn for the encoder of a type that is no builtin; filled by the key maker's module."""
 
 
@@ -202,7 +202,7 @@ def forget_found() -> None:
     _encoders.update(_BUILTIN)
 
 
-def _find(kind: type) -> Encoder:
+def _find(kind: type[Any]) -> Encoder:
     """Return the encoder for a type that was not met before.
 
     Raises:
@@ -222,7 +222,7 @@ def _find(kind: type) -> Encoder:
     raise NoEncodingError(kind)
 
 
-def importable(value: Any) -> bytes:
+def importable(value: object) -> bytes:
     """Return the encoding of a class or function by where it can be imported from.
 
     Raises:

@@ -14,7 +14,7 @@ import uuid
 import zoneinfo
 from array import array
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cachewright.builtin.canonical_encoding import (
     NoEncodingError,
@@ -40,7 +40,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
-def encoder_for(kind: type) -> Encoder | None:
+def encoder_for(kind: type[Any]) -> Encoder | None:
     """Return the encoder for a type, or ``None`` if it is not one of those known here."""
     module = kind.__module__.partition(".")[0]
     if module in {"numpy", "pandas", "polars"} or any(
@@ -71,7 +71,7 @@ def _enum_encoder(kind: type[enum.Enum]) -> Encoder | None:
     return member
 
 
-def _dataclass_encoder(kind: type) -> Encoder:
+def _dataclass_encoder(kind: type[Any]) -> Encoder:
     generated = getattr(kind.__eq__, "__code__", None)
     if generated is None or generated.co_filename != "<string>":
         raise NoEncodingError(kind, "its equality is its own, not that of its fields")
@@ -150,7 +150,7 @@ def _timezone(value: dt.timezone, depth: int) -> bytes:
 
 
 def _zone(value: zoneinfo.ZoneInfo, depth: int) -> bytes:
-    if value.key is None:
+    if cast("str | None", value.key) is None:
         raise NoEncodingError(type(value), "it was made from a file, and has no name")
     return b"Z" + text(value.key)
 
@@ -181,7 +181,7 @@ def _address(value: Any, depth: int) -> bytes:
     return b"A" + text(type(value).__name__) + text(str(value))
 
 
-_KNOWN: tuple[tuple[type | tuple[type, ...], Encoder], ...] = (
+_KNOWN: tuple[tuple[type[Any] | tuple[type[Any], ...], Encoder], ...] = (
     (dt.datetime, _datetime),
     (dt.date, lambda value, depth: b"y" + integer(value.toordinal())),
     (dt.time, _time),

@@ -1,14 +1,15 @@
-"""The memory engine: objects in this process, bounded by entries or bytes, with a choice of policies."""
+"""The memory engine keeps objects in this process, within bounds of entries and of bytes."""
 
 from __future__ import annotations
 
-import heapq
 import os
-import threading
-from typing import TYPE_CHECKING, Any
+import time
+from functools import cache
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from cachewright.builtin.policies import Fifo, Lfu, Lru, Policy, RandomReplacement, S3Fifo, Sieve
+from cachewright.builtin.memory_contents import IDLE, LOOKING, SHUT, WRITING, Contents
 from cachewright.engine import Engine
 from cachewright.entry import MISSING
 from cachewright.errors import ClosedError, ConfigurationError
@@ -18,314 +19,263 @@ if TYPE_CHECKING:
 
     from cachewright.engine import EngineConfig, Reader
 
-POLICIES = ("s3-fifo", "lru", "lfu", "fifo", "rr", "sieve")
+ROUNDS: Final = 16
+"""Times that postponed work may postpone more work, before everything is dropped instead."""
 
-SWEEP = 8
-"""Expired entries removed per write at the most, beyond those that have to make room."""
-
-
-FORK_PATIENCE = 1.0
-"""Seconds that a fork waits for a change under way in another thread."""
+FORK_PATIENCE: Final = 1.0
+"""Seconds that a fork waits, at most and for all engines together, for changes under way."""
 
 
-class MemoryEngine(Engine):
-    """Entries in dictionaries of this process.
+class MemoryEngine(Contents, Engine):
+    """Objects under hashable keys; hits on ``reader()`` cost a dict look-up.
 
-    Entries that were read since their policy last looked at them are *touched* and lie in ``_hot``; the
-    others lie in ``_cold``, and move at their next read. The reader is ``_hot`` itself, so a hit on a
-    touched entry is one look-up in a plain dictionary, without a lock. Policies for which reads make no
-    difference keep everything in ``_hot``.
+    One lock guards everything but the reader. Code that comes back here in the same thread while a
+    method is at work (a key's ``__eq__`` or ``__hash__``, a finalizer, a signal handler) is told of a
+    miss when it reads, and what it writes is done before that method returns. Keys that raise in the
+    middle of a change cost the contents, never their consistency. What is removed is let go only when
+    the lock has been released.
 
-    Everything but the reader is done under one lock. Keys may run code of the user in ``__eq__`` and
-    ``__hash__`` that comes back here in the same thread; values are let go only after the lock.
+    After ``close`` the reader is empty and every other use raises :class:`ClosedError`.
     """
 
     name = "memory"
 
     def __init__(self, config: EngineConfig) -> None:
+        """Open an empty engine.
+
+        Raises:
+            ConfigurationError: a bound is negative or no integer, the policy unknown, an option given.
+        """
         if config.options:
             raise ConfigurationError("options", dict(config.options), "none: engine 'memory' has no options")
-        self._maxsize = config.maxsize
-        self._max_bytes = config.max_bytes
-        self._now = config.clock.monotonic
-        self._hot: dict[Any, Any] = {}
-        self._cold: dict[Any, Any] = {}
-        self._sizes: dict[Any, int] = {}
-        self._bytes = 0
-        self._deadlines: dict[Any, float] = {}
-        self._heap: list[tuple[float, int, Any]] = []
-        self._heap_count = 0
-        self._lock = threading.RLock()
-        self._closed = False
-        self._held = False
-        self._policy, self._marks, self._counts = self._open_policy(config.policy)
-        _engines.add(self)
-        _watch_forks()
-
-    def _open_policy(self, name: str | None) -> tuple[Policy | None, bool, bool]:
-        """Return the policy, whether it needs marks, and whether it has to hear of every read."""
-        if name is not None and name not in POLICIES:
-            raise ConfigurationError("policy", name, "one of " + ", ".join(POLICIES))
-        if self._maxsize is None and self._max_bytes is None:
-            return None, False, False
-        if name == "lru":
-            return Lru(), False, True
-        if name == "lfu":
-            return Lfu(), False, True
-        if name == "fifo":
-            return Fifo(), False, False
-        if name == "rr":
-            return RandomReplacement(), False, False
-        if name == "sieve":
-            return Sieve(self._untouch), True, False
-        return S3Fifo(self._untouch, self._maxsize), True, False
+        self._lock = RLock()
+        super().__init__(config, self._lock)
+        self._reader = self._policy.reader
+        self._hits: dict[Any, Any] = self._reader if isinstance(self._reader, dict) else {}
+        self._postponed: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        _engines_of_this_process().add(self)
 
     def get(self, key: Any, /) -> Any:
-        with self._lock:
-            self._open()
-            if self._deadlines and self._expired(key):
-                gone = self._drop(key)  # noqa: F841 - let go after the lock
-                return MISSING
-            if key in self._hot:
-                value = self._hot[key]
-                if self._counts and self._policy is not None:
-                    self._policy.used(key)
-                return value
-            value = self._cold.get(key, MISSING)
+        """Return the object stored under ``key``, or ``MISSING``."""
+        if self._expiry is None:
+            value = self._hits.get(key, MISSING)
             if value is not MISSING:
-                self._hot[key] = value
-                del self._cold[key]
-            return value
+                return value
+        trash: list[Any] = []
+        with self._lock:
+            if self._state:
+                self._check_open()
+                return MISSING
+            self._state = LOOKING
+            try:
+                expiry = self._expiry
+                if expiry is not None:
+                    deadline = expiry.deadlines.get(key)
+                    if deadline is not None and deadline <= self._now():
+                        self._state = WRITING
+                        self._drop(key, trash)
+                        return MISSING
+                return self._policy.get(key)
+            except BaseException:
+                self._repair(trash)
+                raise
+            finally:
+                self._state = IDLE
+                if self._postponed:
+                    self._settle(trash)
 
     def set(self, key: Any, value: Any, /, *, ttl: float | None = None, size: int = 1) -> bool:
-        released: list[Any] = []  # values to let go after the lock: their __del__ may come back here
+        """Store ``value``; see :meth:`Engine.set`. A ttl that is not above 0 removes the entry."""
+        trash: list[Any] = []
         with self._lock:
-            self._open()
-            if self._maxsize == 0 or (self._max_bytes is not None and size > self._max_bytes):
-                released.append(self._drop(key))
-                return False
-            self._put(key, value, ttl, size, released)
+            if self._state:
+                return self._postpone_set(key, value, ttl, size)
+            self._state = LOOKING
+            try:
+                if not self._plain or ttl is not None or value is MISSING:
+                    return self._store(key, value, ttl, size, trash)
+                policy = self._policy
+                old = policy.replace(key, value)
+                if old is MISSING:
+                    self._state = WRITING
+                    if len(policy) >= self._maxsize:
+                        old = policy.evict()
+                        if old is None:
+                            self._reset(trash)
+                    policy.insert(key, value)
+            except BaseException:
+                self._repair(trash)
+                raise
+            finally:
+                self._state = IDLE
+                if self._postponed:
+                    self._settle(trash)
         return True
 
     def delete(self, key: Any, /) -> bool:
-        with self._lock:
-            self._open()
-            live = not self._expired(key)
-            gone = self._drop(key)
-        return live and gone is not MISSING
+        """Remove the entry; return whether there was one that had not expired."""
+        return bool(self._exclusively(self._delete, (key,), lambda: self._postpone_delete(key)))
 
     def clear(self) -> None:
-        with self._lock:
-            self._open()
-            released = self._empty()
-        del released
+        """Remove every entry; the reader stays the same object."""
+        self._exclusively(self._reset, (), lambda: self._postpone_all(self._reset))
 
     def keys(self) -> Iterator[Any]:
-        with self._lock:
-            self._open()
-            found = [*self._hot, *self._cold]
-            if self._deadlines:
-                now = self._now()
-                found = [key for key in found if self._deadlines.get(key, now + 1) > now]
-        return iter(found)
+        """Iterate over a snapshot of the keys that have not expired."""
+        return iter(self._exclusively(self._live_keys, (), list))
 
     def close(self) -> None:
+        """Drop everything; every later use but of the reader is an error."""
         with self._lock:
-            self._closed = True
-            released = self._empty()
-        del released
+            if self._state != SHUT:
+                self._exclusively(self._shut, (), lambda: self._postpone_all(self._shut))
 
     def reader(self) -> Reader:
-        return _CountingReader(self) if self._counts else self._hot
+        """Return the fastest read: a dict, or for lru and lfu an object that notes every use.
+
+        It knows nothing of the ttl given to :meth:`set`, and may miss what :meth:`get` finds.
+        """
+        return self._reader
 
     def count(self) -> int:
-        with self._lock:
-            self._open()
-            released: list[Any] = []
-            self._sweep(released, None)
-            count = len(self._hot) + len(self._cold)
-        return count
+        """Return the number of entries that have not expired."""
+        return int(self._exclusively(self._live_count, (), self._policy.__len__))
 
     def compare_and_set(
         self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
     ) -> bool:
-        released: list[Any] = []
+        """Store ``value`` if the very object ``expected`` is stored; see the contract.
+
+        For code that another method of this engine is running, nothing is ever as expected.
+        """
+        return bool(self._exclusively(self._compare, (key, expected, value, ttl, size), bool))
+
+    # One at a time: the lock, and what comes back in the same thread --------------------------------
+
+    def _exclusively(
+        self, work: Callable[..., Any], arguments: tuple[Any, ...], otherwise: Callable[[], Any]
+    ) -> Any:
+        """Do ``work``, or ``otherwise`` if this thread is inside of another method already."""
+        trash: list[Any] = []
         with self._lock:
-            self._open()
-            found = self._hot.get(key, MISSING)
-            if found is MISSING:
-                found = self._cold.get(key, MISSING)
-            if found is not MISSING and self._expired(key):
-                found = MISSING
-            if found is not expected:
-                return False
-            if value is MISSING:
-                released.append(self._drop(key))
-                return True
-            if self._maxsize == 0 or (self._max_bytes is not None and size > self._max_bytes):
-                return False
-            self._put(key, value, ttl, size, released)
-        return True
+            if self._state:
+                self._check_open()
+                return otherwise()
+            self._state = LOOKING
+            try:
+                return work(*arguments, trash)
+            except BaseException:
+                self._repair(trash)
+                raise
+            finally:
+                if self._state != SHUT:
+                    self._state = IDLE
+                if self._postponed:
+                    self._settle(trash)
 
-    # Inside, under the lock -----------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        if self._closed:
+    def _check_open(self) -> None:
+        if self._state == SHUT:
             raise ClosedError("engine 'memory'")
 
-    def _put(self, key: Any, value: Any, ttl: float | None, size: int, released: list[Any]) -> None:
-        if self._heap:
-            self._sweep(released, SWEEP)
-        if key in self._hot:
-            released.append(self._hot[key])
-            self._hot[key] = value
-            new = False
-        elif key in self._cold:
-            released.append(self._cold[key])
-            self._cold[key] = value
-            new = False
-        else:
-            new = True
-            if self._policy is not None and self._maxsize is not None:
-                while len(self._hot) + len(self._cold) >= self._maxsize:
-                    released.append(self._evict())
-        if self._max_bytes is not None:
-            self._bytes += size - self._sizes.get(key, 0)
-            if not new:
-                self._sizes[key] = size
-            while self._bytes > self._max_bytes and (self._hot or self._cold):
-                released.append(self._evict())
-            if new:
-                self._sizes[key] = size
-        if new:
-            (self._cold if self._marks else self._hot)[key] = value
-            if self._policy is not None:
-                self._policy.added(key)
-        if ttl is not None:
-            deadline = self._now() + ttl
-            self._deadlines[key] = deadline
-            self._heap_count += 1
-            heapq.heappush(self._heap, (deadline, self._heap_count, key))
-            if len(self._heap) > 2 * len(self._deadlines) + 64:
-                self._rebuild_heap()
-        elif self._deadlines:
-            self._deadlines.pop(key, None)
+    def _postpone_set(self, key: Any, value: Any, ttl: float | None, size: int) -> bool:
+        self._check_open()
+        self._postponed.append((self._store, (key, value, ttl, size)))
+        self._hide(key)
+        return self._admits(value, ttl, size)
 
-    def _drop(self, key: Any) -> Any:
-        """Remove an entry and return its value, ``MISSING`` if there is none."""
-        value = self._hot.pop(key, MISSING)
-        if value is MISSING:
-            value = self._cold.pop(key, MISSING)
-        if value is not MISSING:
-            if self._policy is not None:
-                self._policy.removed(key)
-            self._forget(key)
-        return value
+    def _postpone_delete(self, key: Any) -> bool:
+        self._postponed.append((self._delete, (key,)))
+        held = self._policy.peek(key) is not MISSING
+        self._hide(key)
+        return held
 
-    def _evict(self) -> Any:
-        """Remove the policy's victim and return its value."""
-        assert self._policy is not None  # noqa: S101 - bounds come with a policy
-        key = self._policy.victim()
-        value = self._hot.pop(key, MISSING)
-        if value is MISSING:
-            value = self._cold.pop(key)
-        self._forget(key)
-        return value
+    def _postpone_all(self, work: Callable[..., Any]) -> None:
+        self._postponed.append((work, ()))
+        # The values go on living for the moment: one of their finalizers may be what called.
+        self._postponed.append((_nothing, tuple(self._policy.visible.values())))
+        self._policy.visible.clear()
 
-    def _forget(self, key: Any) -> None:
-        if self._max_bytes is not None:
-            self._bytes -= self._sizes.pop(key, 0)
-        if self._deadlines:
-            self._deadlines.pop(key, None)
+    def _hide(self, key: Any) -> None:
+        """Let the reader miss ``key`` from now on; what is postponed does the rest."""
+        self._postponed.append((_nothing, (self._policy.hide(key),)))
 
-    def _untouch(self, key: Any) -> bool:
-        """Clear the mark of an entry; return whether it was set."""
-        value = self._hot.get(key, MISSING)
-        if value is MISSING:
-            return False
-        self._cold[key] = value
-        del self._hot[key]
-        return True
+    def _settle(self, trash: list[Any]) -> None:
+        """Do what was postponed, and what that postpones."""
+        for _ in range(ROUNDS):
+            pending, self._postponed = self._postponed, []
+            trash.append(pending)
+            self._state = WRITING
+            try:
+                for work, arguments in pending:
+                    work(*arguments, trash)
+                self._policy.tidy()
+            except BaseException:
+                self._abandon(trash)
+                raise
+            finally:
+                if self._state != SHUT:
+                    self._state = IDLE
+            if not self._postponed:
+                return
+        self._abandon(trash)
 
-    def _expired(self, key: Any) -> bool:
-        deadline = self._deadlines.get(key)
-        return deadline is not None and deadline <= self._now()
+    def _abandon(self, trash: list[Any]) -> None:
+        """Drop what is postponed, and everything else, so that nothing is left that should be gone."""
+        self._reset(trash)
+        trash.append(self._postponed)
+        self._postponed = []
 
-    def _sweep(self, released: list[Any], most: int | None) -> None:
-        """Remove expired entries, at most so many."""
-        heap, now = self._heap, self._now() if self._heap else 0.0
-        while heap and heap[0][0] <= now and (most is None or most > 0):
-            deadline, _, key = heapq.heappop(heap)
-            if self._deadlines.get(key) == deadline:
-                released.append(self._drop(key))
-            if most is not None:
-                most -= 1
+    def _repair(self, trash: list[Any]) -> None:
+        """After a key has raised: drop everything unless it is certain that nothing had changed."""
+        if self._state == WRITING or (self._max_bytes is not None and len(self._sizes) != len(self._policy)):
+            self._reset(trash)
 
-    def _rebuild_heap(self) -> None:
-        """Leave out what was overwritten or removed."""
-        current: dict[Any, tuple[float, int, Any]] = {}
-        for item in self._heap:
-            if self._deadlines.get(item[2]) == item[0]:
-                current[item[2]] = item
-        self._heap = list(current.values())
-        heapq.heapify(self._heap)
+    def _shut(self, trash: list[Any]) -> None:
+        self._reset(trash)
+        self._state = SHUT
 
-    def _empty(self) -> list[Any]:
-        """Remove everything in place, for generated code holds the reader; return the values."""
-        released = [*self._hot.values(), *self._cold.values()]
-        self._hot.clear()
-        self._cold.clear()
-        self._sizes.clear()
-        self._deadlines.clear()
-        self._heap.clear()
-        self._bytes = 0
-        if self._policy is not None:
-            self._policy.clear()
-        return released
+    def before_fork(self, deadline: float) -> RLock | None:
+        """Wait until ``deadline`` for the change under way; return the lock if it is held now."""
+        lock = self._lock
+        return lock if lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)) else None
 
-    def before_fork(self) -> None:
-        """Wait for the change under way, so that a child finds whole entries."""
-        self._held = self._lock.acquire(timeout=FORK_PATIENCE)
-
-    def after_fork(self, *, in_child: bool) -> None:
-        """Let go again; a child whose parent could not wait starts empty, and with a new lock."""
-        if self._held:
+    def after_fork_in_child(self) -> None:
+        """Start over if a thread that the child does not have was in the middle of a change."""
+        if self._lock.acquire(blocking=False):
             self._lock.release()
-        elif in_child:
-            self._lock = threading.RLock()
-            self._empty()
+            return
+        self._lock = self._policy.lock = RLock()
+        self._postponed = []
+        self._reset([])
+        if self._state != SHUT:
+            self._state = IDLE
 
 
-class _CountingReader:
-    """Reads for policies that have to hear of every read."""
-
-    __slots__ = ("_get",)
-
-    def __init__(self, engine: MemoryEngine) -> None:
-        self._get = engine.get
-
-    def __getitem__(self, key: Any, /) -> Any:
-        value = self._get(key)
-        if value is MISSING:
-            raise KeyError(key)
-        return value
+def _nothing(*_: Any) -> None:
+    """Postponed only for the sake of what it holds."""
 
 
-_engines: WeakSet[MemoryEngine] = WeakSet()
-_forks_watched = False
+@cache
+def _engines_of_this_process() -> WeakSet[MemoryEngine]:
+    """Return the set of all engines, which every fork goes through; hooks cannot be removed."""
+    engines: WeakSet[MemoryEngine] = WeakSet()
+    held: dict[int, list[RLock]] = {}  # by thread: several may be forking
 
+    def before() -> None:
+        deadline = time.monotonic() + FORK_PATIENCE
+        locks = [engine.before_fork(deadline) for engine in list(engines)]
+        held[get_ident()] = [lock for lock in locks if lock is not None]
 
-def _watch_forks() -> None:
-    global _forks_watched  # noqa: PLW0603 - the hooks cannot be removed, so they are registered once
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        _forks_watched = True
-        os.register_at_fork(
-            before=lambda: _each(MemoryEngine.before_fork),
-            after_in_parent=lambda: _each(lambda engine: engine.after_fork(in_child=False)),
-            after_in_child=lambda: _each(lambda engine: engine.after_fork(in_child=True)),
-        )
+    def after_in_parent() -> None:
+        for lock in held.pop(get_ident(), ()):
+            lock.release()
 
+    def after_in_child() -> None:
+        after_in_parent()
+        held.clear()
+        for engine in list(engines):
+            engine.after_fork_in_child()
 
-def _each(step: Callable[[MemoryEngine], None]) -> None:
-    for engine in list(_engines):
-        step(engine)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)
+    return engines

@@ -1,210 +1,111 @@
-"""An eviction policy keeps the order of a memory engine's keys and names the next one to go."""
+"""An eviction policy holds the entries of a memory engine and decides which one has to go."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from random import random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from cachewright.builtin.policy_clock import S3Fifo, Sieve
+from cachewright.builtin.policy_queue import Fifo, RandomReplacement, Unbounded
+from cachewright.builtin.policy_use import Lfu, Lru
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import RLock
 
-SMALL_PERCENT = 15
-"""Share of the entries that S3-FIFO keeps on trial."""
+    from cachewright.engine import Reader
 
 
 class Policy(Protocol):
-    """What the memory engine tells a policy, and asks of it; always under the engine's lock."""
+    """What the memory engine needs of a policy.
 
-    def added(self, key: Any) -> None:
-        """Note a new key."""
+    The engine calls every method under its lock and never two at a time. Keys may run code of their
+    own in ``__hash__`` and ``__eq__``: when that raises out of a method that writes, the engine
+    clears the policy. Other threads use only ``reader``, at any moment and without asking.
+
+    Attributes:
+        reader: the fastest read; the same object for the life of the policy.
+        visible: what ``reader`` reads. Entries may vanish from it at any moment; a method must
+            neither fail nor miscount because of that.
+        lock: the engine's lock, for readers that have something to write down.
+    """
+
+    lock: RLock
+
+    @property
+    def reader(self) -> Reader:
+        """The fastest read."""
         ...
 
-    def removed(self, key: Any) -> None:
-        """Forget a key that was removed by other means than :meth:`victim`."""
+    @property
+    def visible(self) -> dict[Any, Any]:
+        """What the reader reads."""
         ...
 
-    def used(self, key: Any) -> None:
-        """Note a read; only told to policies that count."""
+    def __len__(self) -> int:
+        """Return the number of entries held."""
         ...
 
-    def victim(self) -> Any:
-        """Forget the key that has to go, and return it; there is at least one."""
+    def get(self, key: Any, /) -> Any:
+        """Return the value and note its use, or return ``MISSING``."""
         ...
 
-    def clear(self) -> None:
-        """Forget every key."""
+    def peek(self, key: Any, /) -> Any:
+        """Return the value or ``MISSING``; not a use."""
+        ...
+
+    def replace(self, key: Any, value: Any, /) -> Any:
+        """Give a held entry a new value and return the old one; ``MISSING`` if it is not held.
+
+        Either done or, when the key's own code raises, not begun.
+        """
+        ...
+
+    def insert(self, key: Any, value: Any, /) -> None:
+        """Hold an entry that is not held yet."""
+        ...
+
+    def evict(self) -> tuple[Any, Any] | None:
+        """Remove one entry and return its key and value.
+
+        ``None`` if no entry can be found: the hashes of the keys have changed since they were
+        inserted, and only :meth:`clear` still removes them.
+        """
+        ...
+
+    def pop(self, key: Any, /) -> Any:
+        """Remove an entry and return its value; ``MISSING`` if it is not held."""
+        ...
+
+    def hide(self, key: Any, /) -> Any:
+        """Let the reader miss an entry from now on.
+
+        Alone among the methods it may be called in the middle of another one. What it leaves behind
+        :meth:`pop` and :meth:`tidy` remove later.
+        """
+        ...
+
+    def tidy(self) -> None:
+        """Bound what :meth:`hide` may have left behind."""
+        ...
+
+    def clear(self) -> list[Any]:
+        """Remove every entry; return what was held, for the caller to drop when it is convenient."""
+        ...
+
+    def keys(self) -> list[Any]:
+        """Return the keys held, in no particular order."""
         ...
 
 
-class Fifo:
-    """First in, first out."""
+DEFAULT_POLICY: Final = "s3-fifo"
 
-    def __init__(self) -> None:
-        self._order: OrderedDict[Any, None] = OrderedDict()
+POLICIES: Final[dict[str, Callable[[RLock], Policy]]] = {
+    "s3-fifo": S3Fifo,
+    "lru": Lru,
+    "lfu": Lfu,
+    "fifo": Fifo,
+    "rr": RandomReplacement,
+    "sieve": Sieve,
+}
 
-    def added(self, key: Any) -> None:
-        self._order[key] = None
-
-    def removed(self, key: Any) -> None:
-        self._order.pop(key, None)
-
-    def used(self, key: Any) -> None:
-        """Reads make no difference."""
-
-    def victim(self) -> Any:
-        return self._order.popitem(last=False)[0]
-
-    def clear(self) -> None:
-        self._order.clear()
-
-
-class Lru(Fifo):
-    """The key whose last read or insertion is the longest ago."""
-
-    def used(self, key: Any) -> None:
-        self._order.move_to_end(key)
-
-
-class Lfu:
-    """The key with the fewest reads, the oldest of several."""
-
-    def __init__(self) -> None:
-        self._uses: dict[Any, int] = {}
-        self._groups: dict[int, OrderedDict[Any, None]] = {}
-
-    def added(self, key: Any) -> None:
-        self._uses[key] = 0
-        self._groups.setdefault(0, OrderedDict())[key] = None
-
-    def removed(self, key: Any) -> None:
-        uses = self._uses.pop(key, None)
-        if uses is not None:
-            self._leave(key, uses)
-
-    def used(self, key: Any) -> None:
-        uses = self._uses[key]
-        self._leave(key, uses)
-        self._uses[key] = uses + 1
-        self._groups.setdefault(uses + 1, OrderedDict())[key] = None
-
-    def victim(self) -> Any:
-        key = next(iter(self._groups[min(self._groups)]))
-        self.removed(key)
-        return key
-
-    def clear(self) -> None:
-        self._uses.clear()
-        self._groups.clear()
-
-    def _leave(self, key: Any, uses: int) -> None:
-        group = self._groups[uses]
-        del group[key]
-        if not group:
-            del self._groups[uses]
-
-
-class RandomReplacement:
-    """Any key, each as likely as the others."""
-
-    def __init__(self) -> None:
-        self._keys: list[Any] = []
-        self._places: dict[Any, int] = {}
-
-    def added(self, key: Any) -> None:
-        self._places[key] = len(self._keys)
-        self._keys.append(key)
-
-    def removed(self, key: Any) -> None:
-        place = self._places.pop(key, None)
-        if place is not None:
-            last = self._keys.pop()
-            if place < len(self._keys):
-                self._keys[place] = last
-                self._places[last] = place
-
-    def used(self, key: Any) -> None:
-        """Reads make no difference."""
-
-    def victim(self) -> Any:
-        key = self._keys[int(random() * len(self._keys))]  # noqa: S311 - a victim keeps no secret
-        self.removed(key)
-        return key
-
-    def clear(self) -> None:
-        self._keys.clear()
-        self._places.clear()
-
-
-class Sieve(Fifo):
-    """SIEVE (Zhang et al., NSDI 2024): the hand passes from old to new and starts again."""
-
-    def __init__(self, untouch: Callable[[Any], bool]) -> None:
-        super().__init__()
-        self._untouch = untouch
-        self._behind: OrderedDict[Any, None] = OrderedDict()
-
-    def removed(self, key: Any) -> None:
-        self._order.pop(key, None)
-        self._behind.pop(key, None)
-
-    def victim(self) -> Any:
-        while True:
-            if not self._order:
-                self._order, self._behind = self._behind, self._order
-            key = self._order.popitem(last=False)[0]
-            if not self._untouch(key):
-                return key
-            self._behind[key] = None
-
-    def clear(self) -> None:
-        self._order.clear()
-        self._behind.clear()
-
-
-class S3Fifo:
-    """S3-FIFO (Yang et al., SOSP 2023): new keys are on trial, those that come back stay longer."""
-
-    def __init__(self, untouch: Callable[[Any], bool], maxsize: int | None) -> None:
-        self._untouch = untouch
-        self._maxsize = maxsize
-        self._small: OrderedDict[Any, None] = OrderedDict()
-        self._main: OrderedDict[Any, None] = OrderedDict()
-        self._ghosts: OrderedDict[int, None] = OrderedDict()
-
-    def added(self, key: Any) -> None:
-        if self._ghosts.pop(hash(key), 0) is None:
-            self._main[key] = None
-        else:
-            self._small[key] = None
-
-    def removed(self, key: Any) -> None:
-        self._small.pop(key, None)
-        self._main.pop(key, None)
-
-    def used(self, key: Any) -> None:
-        """The engine's marks tell."""
-
-    def victim(self) -> Any:
-        small, main = self._small, self._main
-        while True:
-            if small and (not main or len(small) * 100 >= (len(small) + len(main)) * SMALL_PERCENT):
-                key = small.popitem(last=False)[0]
-                if not self._untouch(key):
-                    self._remember(hash(key))
-                    return key
-            else:
-                key = main.popitem(last=False)[0]
-                if not self._untouch(key):
-                    return key
-            main[key] = None
-
-    def clear(self) -> None:
-        self._small.clear()
-        self._main.clear()
-        self._ghosts.clear()
-
-    def _remember(self, digest: int) -> None:
-        self._ghosts[digest] = None
-        while len(self._ghosts) > (self._maxsize or len(self._small) + len(self._main)):
-            self._ghosts.popitem(last=False)
+UNBOUNDED: Final[Callable[[RLock], Policy]] = Unbounded

@@ -70,7 +70,7 @@ def equal_groups() -> tuple[tuple[Any, ...], ...]:
         ({"x", "y", "z"}, {"z", "y", "x"}),
         ((1, (2, "a")), (True, (2.0, "a"))),
         ([1, [2]], [1.0, [2.0]]),
-        (Place(1, "a"), Place(True, "a")),
+        (Place(1, "a"), Place(True, "a")),  # noqa: FBT003 - equal to 1
         (uuid.UUID(int=7), uuid.UUID("00000000-0000-0000-0000-000000000007")),
         (PurePosixPath("a/b"), PurePosixPath("a//b"), PurePosixPath("a/./b")),
         (moment, dt.datetime.fromisoformat("2024-01-01T12:00:00+00:00")),
@@ -192,7 +192,7 @@ TYPED_PAIRS: Final[tuple[tuple[Any, Any], ...]] = (
 
 
 def _arrays() -> tuple[Any, ...]:
-    import numpy as np  # an array library is there for those who have it
+    import numpy as np  # noqa: PLC0415 - an array library is there for those who have it
 
     middle = np.zeros(100_000)
     middle[50_000] = 1
@@ -214,7 +214,7 @@ def _arrays() -> tuple[Any, ...]:
 
 
 def _frames() -> tuple[Any, ...]:
-    import pandas as pd  # type: ignore[import-untyped]  # for those who have it; it ships no types
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415 - for those who have it; it ships no types
 
     return (
         pd.DataFrame({"a": [1, 2, 3]}),

@@ -118,7 +118,7 @@ def _reads(engine: Engine, key: Any, value: Any) -> bool:
 def _opened(info: EngineInfo, config: EngineConfig) -> Engine:
     if info.capabilities.sync:
         return info.load()(config)
-    from cachewright.testing.bridge import Blocking  # imports pytest, which most jobs do without
+    from cachewright.testing.bridge import Blocking  # noqa: PLC0415 - imports pytest, which most jobs do without
 
     return Blocking(config, info.load_async())
 

@@ -86,7 +86,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.stored.pop(number, None)
 
     @rule(number=KEYS, ttl=TTLS, fresh=st.booleans(), remove=st.booleans())
-    def compare_and_set(self, number: int, ttl: float | None, fresh: bool, remove: bool) -> None:
+    def compare_and_set(self, number: int, ttl: float | None, *, fresh: bool, remove: bool) -> None:
         """Swap against what is stored now, or against something that is not."""
         if not self.contract.info.capabilities.compare_and_set:
             return

@@ -111,11 +111,11 @@ class StoreContract(EngineContract):
             lambda: engine.set_many([(key, value, None, 1)]),
             lambda: engine.delete_many([key]),
             lambda: engine.delete(key),
-            lambda: engine.clear(),
-            lambda: engine.close(),
+            engine.clear,
+            engine.close,
         ]
         if self.info.capabilities.scan:
-            operations += [lambda: list(engine.keys()), lambda: engine.count()]
+            operations += [lambda: list(engine.keys()), engine.count]
         for operation in operations:
             try:
                 operation()

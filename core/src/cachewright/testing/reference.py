@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import os
 import struct
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -231,11 +230,11 @@ class FolderEngine(Engine):
 
     def clear(self) -> None:
         with self.locked():
-            for name in os.listdir(self.folder):
-                (self.folder / name).unlink(missing_ok=True)
+            for path in list(self.folder.iterdir()):
+                path.unlink(missing_ok=True)
 
     def keys(self) -> Iterator[Any]:
-        names = [name for name in os.listdir(self.folder) if not name.startswith("tmp-")]
+        names = [path.name for path in self.folder.iterdir() if not path.name.startswith("tmp-")]
         return iter([name for name in names if self.get(name) is not MISSING])
 
     def compare_and_set(

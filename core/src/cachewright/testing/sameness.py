@@ -48,7 +48,7 @@ def _same(one: Any, other: Any, under_way: set[tuple[int, int]]) -> bool:
         under_way.discard(pair)
 
 
-def _same_kind(one: Any, other: Any, under_way: set[tuple[int, int]]) -> bool:
+def _same_kind(one: Any, other: Any, under_way: set[tuple[int, int]]) -> bool:  # noqa: PLR0911 - one per kind
     """Compare two values of one type."""
     if isinstance(one, (float, complex, Decimal)):
         return _same_number(one, other)

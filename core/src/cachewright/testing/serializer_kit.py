@@ -118,7 +118,7 @@ class SerializerKit(Kit):
             assert same(second, value)
 
     def test_frames_are_buffers(self, serializer: Serializer) -> None:
-        """dumps returns a sequence of at least one contiguous bytes, bytearray or memoryview."""
+        """What dumps returns is a sequence of at least one contiguous bytes, bytearray or memoryview."""
         for value in self.accepts:
             frames = serializer.dumps(value)
             assert len(frames) >= 1
@@ -130,7 +130,7 @@ class SerializerKit(Kit):
                 assert view.cast("B").nbytes == view.nbytes
 
     def test_views_may_be_anywhere_in_a_larger_buffer(self, serializer: Serializer) -> None:
-        """loads takes read-only views into one buffer, at any alignment."""
+        """Frames are given to loads as read-only views into one buffer, at any alignment."""
         for value in self.accepts:
             frames = [bytes(frame) for frame in serializer.dumps(value)]
             for shift in (1, 3, 8):

@@ -40,7 +40,7 @@ class Level(enum.IntEnum):
     LOW = 1
 
 
-class Text(str):
+class Text(str):  # noqa: SLOT000 - its attributes are what may get lost
     """A str of a class of its own."""
 
     note: str
@@ -119,7 +119,7 @@ def _attributed() -> list[Any]:
     return [text, listed]
 
 
-_FOLDED = dt.datetime(2024, 10, 27, 2, 30, fold=1)
+_FOLDED = dt.datetime(2024, 10, 27, 2, 30, fold=1)  # noqa: DTZ001 - naive times are values, too
 
 SPECIMENS: Final[dict[str, Callable[[], Any]]] = {
     "none": lambda: None,
@@ -164,10 +164,10 @@ SPECIMENS: Final[dict[str, Callable[[], Any]]] = {
     ],
     "singletons": lambda: [..., NotImplemented, int, len],
     "times": lambda: [
-        dt.datetime(2024, 2, 29, 23, 59, 59, 999_999),
+        dt.datetime(2024, 2, 29, 23, 59, 59, 999_999),  # noqa: DTZ001 - as above
         dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
         dt.datetime(2024, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5, minutes=30), "X")),
-        dt.datetime.min,
+        dt.datetime.min,  # noqa: DTZ901 - as above
         dt.date.max,
         dt.time(1, 2, tzinfo=dt.UTC),
         dt.timedelta(days=-1, microseconds=1),
@@ -201,14 +201,14 @@ SPECIMENS: Final[dict[str, Callable[[], Any]]] = {
     "lock": threading.Lock,
     "open file": lambda: sys.__stderr__,
     "module": lambda: math,
-    "local class": lambda: type("Local", (), {})(),
+    "local class": lambda: type("Local", (), {})(),  # noqa: PLW0108 - a class of its own each time
     "bare object": object,
 }
 """Makes a fresh specimen, by name. A serializer gives it back exactly, or refuses it."""
 
 
 def _arrays() -> dict[str, Callable[[], Any]]:
-    import numpy as np  # an array library is there for those who have it
+    import numpy as np  # noqa: PLC0415 - an array library is there for those who have it
 
     return {
         "array": lambda: np.arange(12, dtype=np.int32).reshape(3, 4),
@@ -229,13 +229,13 @@ def _arrays() -> dict[str, Callable[[], Any]]:
         "array structured": lambda: np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
         "array masked": lambda: np.ma.masked_array([1, 2], mask=[False, True]),
         "matrix": lambda: np.arange(4).reshape(2, 2).view(np.matrix),
-        "array scalar": lambda: [np.float64(1.0), np.int8(1), np.bool_(True)],
+        "array scalar": lambda: [np.float64(1.0), np.int8(1), np.bool_(True)],  # noqa: FBT003 - a value
         "dict of an array": lambda: {"a": np.arange(3)},
     }
 
 
 def _frames() -> dict[str, Callable[[], Any]]:
-    import pandas as pd  # type: ignore[import-untyped]  # for those who have it; it ships no types
+    import pandas as pd  # type: ignore[import-untyped]  # noqa: PLC0415 - for those who have it; it ships no types
 
     return {
         "series": lambda: pd.Series([1, 2], name="n"),

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 EVENT = "cachewright.tripwire"
 
@@ -10,7 +14,7 @@ EVENT = "cachewright.tripwire"
 class Tripwire:
     """Raises the audit event :data:`EVENT` whenever it is made or restored."""
 
-    def __new__(cls, *_: object) -> Tripwire:
+    def __new__(cls, *_: object) -> Self:
         sys.audit(EVENT, "new")
         return super().__new__(cls)
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from cachewright.engine import MappedBlob
 
 from cachewright.builtin.sqlite.filesystem import NETWORK_TYPES, type_of
+from cachewright.engine import MappedBlob
 from cachewright.entry import MISSING
 from cachewright.errors import ConfigurationError, UntrustedStoreError
 
@@ -27,7 +27,7 @@ def test_modes(open_engine, content, tmp_path, umask):
     engine = open_engine(path=tmp_path / "a" / "store") if os.umask(0o022) != 0o777 else open_engine()
     engine.set("k", (b"L" * 100_000,))
     assert content(engine.get("k")) == b"L" * 100_000
-    made = [path for path in tmp_path.rglob("*")]
+    made = list(tmp_path.rglob("*"))
     assert len(made) > 6
     for path in made:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path

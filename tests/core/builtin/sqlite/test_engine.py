@@ -268,4 +268,4 @@ ROW_ID = int.from_bytes(bytes.fromhex("840e20e56be485ef"), "little", signed=True
 
 
 def value_files(tmp_path):
-    return [path for path in (tmp_path / "store").glob("values-v1/*/*")]
+    return list((tmp_path / "store").glob("values-v1/*/*"))

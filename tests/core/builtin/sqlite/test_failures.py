@@ -85,7 +85,7 @@ def test_read_only_file_system(open_engine, content, mounted, tmp_path):
     assert engine.get("small") == b"1"
     assert content(engine.get("large")) == b"L" * 100_000
     for value in (b"2", b"L" * 100_000):
-        with pytest.raises(EngineError, match="read-only|Read-only"):
+        with pytest.raises(EngineError, match=r"read-only|Read-only"):
             engine.set("small", (value,))
     with pytest.raises(EngineUnavailableError):
         open_engine(path=tmp_path / "store" / "new")
@@ -104,7 +104,8 @@ taken = []
 try:
     while True: taken.append(os.open("/dev/null", os.O_RDONLY))
 except OSError: pass
-for work in (lambda: engine.set("k2", (b"L" * 100000,)), lambda: SqliteEngine(EngineConfig(path=Path(sys.argv[1]) / "n"))):
+other = EngineConfig(path=Path(sys.argv[1]) / "n")
+for work in (lambda: engine.set("k2", (b"L" * 100000,)), lambda: SqliteEngine(other)):
     try:
         work()
     except EngineError as error:

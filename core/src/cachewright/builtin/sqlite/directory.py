@@ -15,7 +15,7 @@ from cachewright.builtin.sqlite.filesystem import network_type
 from cachewright.errors import CachewrightError, ConfigurationError, EngineError, UntrustedStoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -91,7 +91,7 @@ class Directory:
         return status
 
     @contextmanager
-    def exclusive(self, timeout: float) -> Iterator[None]:
+    def exclusive(self, timeout: float) -> Generator[None]:
         """Hold this directory's lock against other processes; it goes with the process.
 
         Raises:

@@ -233,9 +233,11 @@ class SqliteEngine(Engine):
                 blob = store.files.read(file)
             except OSError as error:
                 raise failure("get", error) from error
-            if blob is not MISSING:
+            if isinstance(blob, MappedBlob):
                 # Where others can write, a map could change after it has been verified: hand out a copy.
                 return blob if store.files.directory.private else bytes(blob.view)
+            if blob is not MISSING:
+                return blob
         return MISSING
 
     def _row(self, store: Store, link: Link, key: str, value: Chunks, ttl: float | None, size: int) -> Row:
