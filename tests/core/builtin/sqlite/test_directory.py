@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cachewright.builtin.sqlite import values
 from cachewright.builtin.sqlite.filesystem import NETWORK_TYPES, type_of
 from cachewright.engine import MappedBlob
 from cachewright.entry import MISSING
@@ -76,6 +77,18 @@ def test_only_private_files_are_mapped(open_engine, tmp_path, mode, mapped):
     blob = engine.get("ab")
     assert isinstance(blob, MappedBlob) is mapped
     assert bytes(getattr(blob, "view", blob)) == b"x" * 200_000
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_beyond_the_bound_on_maps_values_are_read(open_engine, tmp_path, monkeypatch, mode):
+    """A large value that is not mapped is copied, whether the store is private or not."""
+    monkeypatch.setattr(values, "MOST_MAPS", 0)
+    folder = tmp_path / "store"
+    folder.mkdir()
+    folder.chmod(mode)
+    engine = open_engine()
+    engine.set("ab", [b"x" * 200_000])
+    assert engine.get("ab") == b"x" * 200_000
 
 
 def test_two_paths_to_one_directory(open_engine, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""The redis engine of cachewright; install the distribution and say ``engine="redis"``."""
