@@ -105,7 +105,8 @@ def has_tests(folder: Path) -> bool:
 
 def pytest(session: nox.Session, *arguments: str | Path, **environment: str) -> None:
     """Run pytest; whatever follows ``--`` on nox's command line goes to it as well."""
-    session.run("python", "-m", "pytest", *map(str, arguments), *session.posargs, env=environment)
+    durations = ["--durations=10", "--durations-min=2"]
+    session.run("python", "-m", "pytest", *durations, *map(str, arguments), *session.posargs, env=environment)
 
 
 def hang_ends_run() -> list[str]:

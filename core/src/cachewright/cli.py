@@ -279,7 +279,7 @@ def _show_runs(report: Report, console: Console) -> None:
                 f"{run.found} of {run.files}",
                 duration_text(run.warm),
                 duration_text(run.hit),
-                f"{run.cold / run.warm:,.0f}x" if run.found < run.files else f"{run.files} computations",
+                duration_text(run.saved),
             )
             for run in report.runs
         ],
@@ -292,7 +292,7 @@ def _show_runs(report: Report, console: Console) -> None:
                 job,
                 need,
                 pick.engine if pick.rejected is None else "none",
-                pick.rejected or "; ".join(pick.reasons),
+                "; ".join(pick.reasons) if pick.rejected is None else "no installed engine qualifies",
             )
             for job, need, pick in report.picks
         ],

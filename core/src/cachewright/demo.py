@@ -56,6 +56,8 @@ class Run:
         cold: seconds of the first pass.
         warm: seconds of the second pass.
         hit: median seconds of a hit.
+        saved: seconds that the cache saved: in the first pass what the results found had taken to
+            compute, else what the second pass took less than the first.
         unreadable: stored entries that had to be refused.
     """
 
@@ -66,6 +68,7 @@ class Run:
     cold: float
     warm: float
     hit: float
+    saved: float
     unreadable: int
 
 
@@ -169,7 +172,6 @@ def run_job(job: Job, engine: str, sources: list[Source], advance: Callable[[], 
     measure = cached(engine=engine, name=f"cachewright demo: {job.name}", version=VERSION, maxsize=None)(
         job.measure
     )
-    found = 0
     started = time.perf_counter()
     for source in sources:
         measure(source)
@@ -184,6 +186,9 @@ def run_job(job: Job, engine: str, sources: list[Source], advance: Callable[[], 
         hits.append(time.perf_counter() - before)
         advance()
     warm = time.perf_counter() - started
+    saved = cold - warm
+    if found == len(sources):
+        saved = sum(entry.compute_seconds for entry in measure.cache.entries()) - cold
     info = measure.cache_info()
     return Run(
         engine=engine,
@@ -193,6 +198,7 @@ def run_job(job: Job, engine: str, sources: list[Source], advance: Callable[[], 
         cold=cold,
         warm=warm,
         hit=statistics.median(hits),
+        saved=max(saved, 0.0),
         unreadable=info.unreadable,
     )
 

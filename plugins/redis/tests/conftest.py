@@ -41,11 +41,13 @@ def binary_of(kind: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that nobody listens on now, and low enough for a node of a cluster."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+            if port <= 55_535:
+                return port
 
 
 def eventually(holds: Callable[[], bool]) -> bool:

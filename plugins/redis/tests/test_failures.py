@@ -37,6 +37,13 @@ MANY: dict[str, Callable[[RedisEngine], object]] = {
     "delete": lambda engine: engine.delete_many([KEY]),
 }
 
+
+
+def swap(engine: RedisEngine) -> bool:
+    """Swap the value that the tests below store, so that the script gets as far as writing."""
+    return engine.compare_and_set(KEY, b"value", [b"new"])
+
+
 HUNG = 20.0
 """Seconds that an operation with a timeout of 0.3 s can take only if it retries or hangs."""
 
@@ -136,7 +143,7 @@ def test_a_full_server(start_server: Callable[..., Any], opened: Opener) -> None
     engine.set(KEY, [b"value"])
     with server.client() as client:
         client.config_set("maxmemory", 1)
-        for write in (OPERATIONS["set"], MANY["set"], OPERATIONS["compare and set"]):
+        for write in (OPERATIONS["set"], MANY["set"], swap):
             with pytest.raises(EngineError, match="maxmemory") as failed:
                 write(engine)
             assert not isinstance(failed.value, EngineUnavailableError)
@@ -157,9 +164,7 @@ def test_a_read_only_replica(start_server: Callable[..., Any], opened: Opener) -
         assert time.monotonic() < deadline, "the replica never caught up"
     for operation in ("set", "delete", "clear", "compare and set"):
         with pytest.raises(EngineError, match="primary") as failed:
-            engine.compare_and_set(KEY, b"value", [b"new"]) if "compare" in operation else OPERATIONS[
-                operation
-            ](engine)
+            OPERATIONS[operation](engine) if operation != "compare and set" else swap(engine)
         assert failed.value.operation == operation
     assert engine.get(KEY) == b"value"
     assert engine.count() == 1
@@ -193,7 +198,7 @@ def test_wrong_credentials_are_not_shown(
     with pytest.raises(EngineError) as failed:
         engine.get(KEY)
     assert "canary" not in "".join(traceback.format_exception(failed.value)) + repr(engine)
-    with pytest.raises(EngineError, match="give user name and password"):
+    with pytest.raises(EngineError, match="user name and password"):
         opened(url=server.url).get(KEY)
     right = opened(url=f"redis://:right@127.0.0.1:{server.port}?protocol={protocol}", timeout=10.0)
     assert right.set(KEY, [b"value"]) is True

@@ -1,140 +1,151 @@
-"""Canonical encodings of arrays and frames: contents, types and labels, wherever they lie in memory.
+"""Encodings of numpy's arrays, scalars and data types, by the names of their types.
 
-Types are told by name, so that nothing is imported that the application has not imported.
+An array is its data type, its shape and its bytes in C order, wherever and however they lie in memory.
+Bytes, because an array can do what a number cannot: 1/0.0 and 1/-0.0 differ.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any, Final
 
-from cachewright.builtin.canonical_encoding import blob, deeper, encode, integer, ratio, real, sequence, text
+from cachewright.builtin.canonical_builtins import octets
+from cachewright.builtin.canonical_format import Encoded, Parts, RefusedError, framed, kind_of, kind_tag, text
+from cachewright.builtin.canonical_names import class_name, function_itself
+from cachewright.builtin.canonical_numbers import cartesian, integer, real, wide_cartesian, wide_real
+from cachewright.builtin.canonical_standard import DURATION, NAIVE, EncoderTable
 
-if TYPE_CHECKING:
-    from cachewright.builtin.canonical_encoding import Encoder
+_ARRAY = kind_tag("numpy array")
+_MATRIX = kind_tag("numpy matrix")
+_RECORDS = kind_tag("numpy records")
+_MASKED = kind_tag("numpy masked array")
+_MASK = kind_tag("numpy masked")
+_DTYPE = kind_tag("numpy dtype")
+_VOID = kind_tag("numpy void")
+_MONTHS = kind_tag("numpy months")
+_UNITLESS = kind_tag("numpy timedelta")
+NAT: Final = kind_tag("not a time")
+"""The missing time of numpy and pandas."""
 
-
-def array_encoder(kind: type[Any]) -> Encoder | None:
-    """Return the encoder for a type of numpy, pandas or polars, or ``None``."""
-    for base in kind.__mro__:
-        encoder = _BY_NAME.get(f"{base.__module__.partition('.')[0]}.{base.__qualname__}")
-        if encoder is not None:
-            return encoder
-    return None
-
-
-def _ndarray(value: Any, depth: int) -> bytes:
-    # Subclasses, matrices for instance, mean something else by the same numbers.
-    return (
-        b"n"
-        + text(type(value).__name__)
-        + _dtype(value.dtype, depth)
-        + _contents(value, deeper(value, depth))
-    )
-
-
-def _contents(value: Any, depth: int) -> bytes:
-    shape = sequence(b"t", value.shape, depth)
-    if value.dtype.names is not None:  # field by field: padding is not part of the value
-        return shape + b"".join(_contents(value[name], depth) for name in value.dtype.names)
-    if value.dtype.hasobject:
-        return shape + sequence(b"l", value.ravel().tolist(), depth)
-    if not value.flags.c_contiguous:
-        value = value.copy(order="C")
-    # A digest of its own for the buffer, so that it is not copied into the encoding.
-    data = value.reshape(-1).view("u1") if value.size else b""
-    return shape + blob(b"h", blake2b(data, digest_size=32).digest())
+ATTOSECONDS: Final[dict[str, int]] = {
+    "W": 604_800 * 10**18, "D": 86_400 * 10**18, "h": 3_600 * 10**18, "m": 60 * 10**18, "s": 10**18,
+    "ms": 10**15, "us": 10**12, "ns": 10**9, "ps": 10**6, "fs": 10**3, "as": 1,
+}  # fmt: skip
 
 
-def _dtype(value: Any, depth: int) -> bytes:
-    if value.names is None:
-        return b"T" + text(value.str)
-    fields = [(name, _dtype(value.fields[name][0], depth)) for name in value.names]
-    return b"T" + sequence(b"l", fields, depth)
-
-
-def _masked(value: Any, depth: int) -> bytes:
-    inner = deeper(value, depth)
-    # What lies under the mask is not part of the value: put the fill value there.
-    return (
-        b"K"
-        + _dtype(value.dtype, depth)
-        + _contents(value.filled(), inner)
-        + encode(value.mask.tolist(), inner)
-    )
-
-
-def _scalar(value: Any, depth: int) -> bytes:
-    kind = value.dtype.kind
-    if kind in "Mm":
-        return b"e" + text(value.dtype.str) + integer(int(value.astype("i8")))
-    if kind == "V":
-        return b"v" + _dtype(value.dtype, depth) + encode(value.item(), deeper(value, depth))
-    plain = value.item()
-    if type(plain) is not type(value):
-        return encode(plain, depth)
-    if plain != plain:  # noqa: PLR0124 - a NaN of a type wider than Python's
-        return b"!"
-    return ratio(*plain.as_integer_ratio()) if kind == "f" else b"c" + real(plain.real) + real(plain.imag)
-
-
-def _series(value: Any, depth: int) -> bytes:
-    depth = deeper(value, depth)
-    head = b"g" + text(type(value).__name__) + encode(value.name, depth)
-    return head + _column(value, depth) + _index(value.index, depth)
-
-
-def _frame(value: Any, depth: int) -> bytes:
-    depth = deeper(value, depth)
-    columns = [_column(value.iloc[:, position], depth) for position in range(value.shape[1])]
-    head = b"G" + text(type(value).__name__)
-    return head + _index(value.columns, depth) + _index(value.index, depth) + sequence(b"l", columns, depth)
-
-
-def _index(value: Any, depth: int) -> bytes:
-    names = sequence(b"l", list(value.names), depth)
-    if getattr(value, "levels", None) is not None:
-        return b"X" + names + sequence(b"l", value.tolist(), depth)
-    return b"X" + names + _column(value, depth)
-
-
-def _column(value: Any, depth: int) -> bytes:
-    """Encode the values of a pandas column or index, with their dtype."""
+def array(value: Any) -> Parts:
+    """Return an array taken apart."""
     dtype = value.dtype
-    if hasattr(dtype, "categories"):
-        codes = value.cat.codes if hasattr(value, "cat") else value.codes
-        categories = value.cat.categories if hasattr(value, "cat") else value.categories
-        codes = codes.to_numpy() if hasattr(codes, "to_numpy") else codes
-        return b"Y" + encode(bool(dtype.ordered), depth) + _index(categories, depth) + _ndarray(codes, depth)
-    if type(dtype).__module__.startswith("numpy") and not dtype.hasobject:
-        return _ndarray(value.to_numpy(), depth)
-    return b"W" + text(str(dtype)) + sequence(b"l", value.tolist(), depth)
+    if dtype.names is not None:  # field by field: the bytes between the fields are nobody's
+        return Parts(_ARRAY, (dtype, value.shape, [_plain(value[name]) for name in dtype.names]))
+    if dtype.hasobject or dtype.kind == "T":
+        return Parts(_ARRAY, (dtype, value.shape, value.astype(object).reshape(-1).tolist()))
+    flat = value if value.flags.c_contiguous else value.copy(order="C")
+    content = flat.reshape(-1).view("u1") if flat.nbytes else b""
+    return Parts(_ARRAY, (dtype, value.shape, Encoded(framed(b"#", memoryview(content)))))
 
 
-def _polars_series(value: Any, depth: int) -> bytes:
-    depth = deeper(value, depth)
-    head = b"o" + text(value.name) + text(str(value.dtype))
-    if value.dtype.is_numeric() and value.null_count() == 0 and not value.dtype.is_decimal():
-        return head + _ndarray(value.to_numpy(), depth)
-    return head + sequence(b"l", value.to_list(), depth)
+def _plain(value: Any) -> Any:
+    """Return an array without what its class adds."""
+    return value.view(sys.modules["numpy"].ndarray)
 
 
-def _polars_frame(value: Any, depth: int) -> bytes:
-    inner = deeper(value, depth)
-    columns = [_polars_series(column, inner) for column in value.get_columns()]
-    return b"Q" + integer(value.height) + sequence(b"l", columns, inner)
+def _matrix(value: Any) -> Parts:
+    return Parts(_MATRIX, (_plain(value),))
 
 
-_BY_NAME: dict[str, Encoder] = {
-    "numpy.MaskedArray": _masked,
-    "numpy.ndarray": _ndarray,
-    "numpy.generic": _scalar,
-    "numpy.dtype": _dtype,
-    "pandas.Series": _series,
-    "pandas.DataFrame": _frame,
-    "pandas.Index": lambda value, depth: _index(value, deeper(value, depth)),
-    "pandas.NAType": lambda value, depth: b"0",
-    "pandas.NaTType": lambda value, depth: b"1",
-    "polars.Series": _polars_series,
-    "polars.DataFrame": _polars_frame,
-}
+def _records(value: Any) -> Parts:
+    return Parts(_RECORDS, (_plain(value),))
+
+
+def _masked(value: Any) -> Parts:
+    """Hidden elements count: they can still be read."""
+    mask = sys.modules["numpy"].ma.getmaskarray(value)
+    return Parts(_MASKED, (_plain(value.data), mask, _plain(value.fill_value.reshape(()))))
+
+
+def _mask(_: object) -> bytes:
+    return _MASK
+
+
+def _dtype(value: Any) -> Parts:
+    if value.names is not None:
+        fields = [(name, value.fields[name][0], *value.fields[name][1:]) for name in value.names]
+        return Parts(_DTYPE, ("fields", value.itemsize, tuple(fields)))
+    if value.subdtype is not None:
+        return Parts(_DTYPE, ("block", *value.subdtype))
+    if value.kind == "T":
+        missing = getattr(value, "na_object", _dtype)  # any object that nobody else has
+        return Parts(_DTYPE, ("text", () if missing is _dtype else (missing,), value.coerce))
+    foreign = value.type.__module__ != "numpy"  # bfloat16, for one: by its text a void of two bytes
+    return Parts(_DTYPE, (value.str, Encoded(class_name(value.type)) if foreign else None))
+
+
+def _scalar(value: Any) -> bytes | Parts:
+    kind = value.dtype.kind
+    if kind in "biu":
+        return integer(int(value))
+    if kind == "f":
+        return real(float(value)) if value.dtype.itemsize <= 8 else wide_real(value)
+    if kind == "c":
+        return cartesian(complex(value)) if value.dtype.itemsize <= 16 else wide_cartesian(value)
+    if kind == "M":
+        return _moment(value)
+    if kind == "m":
+        return _duration(value)
+    numpy = sys.modules["numpy"]
+    if type(value) in {numpy.void, numpy.record}:
+        return Parts(_VOID, (numpy.asarray(value),))
+    raise RefusedError(kind_of(value), "it is a scalar of an unknown kind")
+
+
+def _moment(value: Any) -> Parts:
+    numpy = sys.modules["numpy"]
+    if numpy.isnat(value):
+        return Parts(NAT, ())
+    unit, count = numpy.datetime_data(value.dtype)
+    if unit in "YM":
+        days = value.astype("M8[D]")
+        if days.astype(value.dtype) != value:
+            raise RefusedError(kind_of(value), "its days cannot be counted in 64 bits")
+        value, unit, count = days, "D", 1
+    return ticks(NAIVE, int(value.astype("i8")) * count * ATTOSECONDS[unit])
+
+
+def _duration(value: Any) -> Parts:
+    numpy = sys.modules["numpy"]
+    if numpy.isnat(value):
+        return Parts(NAT, ())
+    unit, count = numpy.datetime_data(value.dtype)
+    number = int(value.astype("i8")) * count
+    if unit == "generic":
+        return Parts(_UNITLESS, (number,))
+    if unit in "YM":
+        return Parts(_MONTHS, (number * (12 if unit == "Y" else 1),))
+    return ticks(DURATION, number * ATTOSECONDS[unit])
+
+
+def ticks(tag: bytes, attoseconds: int) -> Parts:
+    """Return a time taken apart as ``datetime`` counts it, and what is too fine for that."""
+    microseconds, rest = divmod(attoseconds, 10**12)
+    return Parts(tag, (microseconds, rest) if rest else (microseconds,))
+
+
+ARRAYS: Final = EncoderTable(
+    exact={
+        "numpy.ndarray": array,
+        "numpy.memmap": array,
+        "numpy.matrix": _matrix,
+        "numpy.matrixlib.defmatrix.matrix": _matrix,
+        "numpy.recarray": _records,
+        "numpy.rec.recarray": _records,
+        "numpy.ma.MaskedArray": _masked,
+        "numpy.ma.core.MaskedArray": _masked,
+        "numpy.ma.core.MaskedConstant": _mask,
+        "numpy.str_": lambda value: text(str.__str__(value)),
+        "numpy.bytes_": lambda value: octets(bytes.__bytes__(value)),
+        "numpy.ufunc": function_itself,
+        "numpy._ArrayFunctionDispatcher": function_itself,
+    },
+    families={"numpy.generic": _scalar, "numpy.dtype": _dtype},
+)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import cachebox
 
 from cachewright.entry import MISSING
-from cachewright_cachebox.guard import Guard
+from cachewright.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

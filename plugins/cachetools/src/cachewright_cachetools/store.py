@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import cachetools
 
 from cachewright.entry import MISSING
-from cachewright_cachetools.guard import BUSY, FORKS, IN_ORDER, SPOILT, Guard
+from cachewright.guard import BUSY, FORKS, IN_ORDER, SPOILT, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable

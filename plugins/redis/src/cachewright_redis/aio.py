@@ -14,7 +14,7 @@ from redis.exceptions import NoScriptError
 
 from cachewright.engine import AsyncEngine
 from cachewright.entry import MISSING, MissingType
-from cachewright.errors import EngineUnavailableError
+from cachewright.errors import CachewrightError, EngineUnavailableError
 from cachewright_redis import commands
 from cachewright_redis.commands import UnexpectedReplyError
 from cachewright_redis.failure import ENGINE
@@ -127,18 +127,26 @@ class AsyncRedisEngine(AsyncEngine):
             await self._wait_for_slot(operation)
         else:
             await self._slots.acquire()  # does not wait
+        task = asyncio.current_task()
+        cancelled = task.cancelling() if task else 0
         try:
-            if self._closed:
-                raise self._settings.closed()
             answer = await self._answered(operation, work, argument)
+        except CachewrightError as error:
+            if task and task.cancelling() > cancelled:
+                raise asyncio.CancelledError from error
+            raise
         finally:
             self._slots.release()
             if self._closed:  # whoever was connecting while the engine was closed cleans up afterwards
                 await self._disconnect()
         self._answers += 1
+        if task and task.cancelling() > cancelled:  # the library can lose a cancellation while connecting
+            raise asyncio.CancelledError
         return answer
 
     async def _answered(self, operation: str, work: Callable[[Client, A], Awaitable[T]], argument: A) -> T:
+        if self._closed:
+            raise self._settings.closed()
         try:
             if not self._clients:
                 self._clients = _open(self._settings)
