@@ -234,14 +234,14 @@ def soak(session: nox.Session) -> None:
 
 @nox.session(python=LOWEST)
 def bench(session: nox.Session) -> None:
-    """Print the benchmarks."""
-    session.install(*everything())
-    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+    """Print the benchmarks, and write them into docs/benchmarks.md."""
+    session.install(*everything(), *group("bench"))
+    arguments = session.posargs or ["--write", "docs/benchmarks.md"]
+    session.run("python", "tests/benchmarks/run.py", *arguments)
 
 
 @nox.session(python=LOWEST)
-def examples(session: nox.Session) -> None:
-    """Run every file of docs/examples."""
+def demo(session: nox.Session) -> None:
+    """Run the demonstration twice and write what it prints into docs/demo.md."""
     session.install(*everything())
-    for example in sorted(ROOT.glob("docs/examples/**/*.py")):
-        session.run("python", "-W", "error", str(example.relative_to(ROOT)))
+    session.run("python", "docs/write_demo.py", *session.posargs)

@@ -517,3 +517,21 @@ def test_envelopes_of_earlier_releases_are_read(case: dict[str, Any]) -> None:
     assert (
         b"".join(sealed(case["key"], frames, tags=tuple(case["tags"]), label=opened.label, **fields)) == blob
     )
+
+
+def test_what_is_remembered_as_verified_is_these_very_bytes_under_this_very_key():
+    """A small envelope that was opened before is opened at once; altered, moved or expired it is refused."""
+    envelope = Envelope("remembered", ring=KeyRing([b"k" * 32]))
+    blob = b"".join(envelope.seal("key", [b"value"], serializer=1, created=100.0, expires=200.0))
+    first = envelope.open("key", blob, now=150.0)
+    assert envelope.open("key", bytes(bytearray(blob)), now=150.0) is first
+    for now in (99.0, 200.0):
+        with pytest.raises(EnvelopeError, match="expired"):
+            envelope.open("key", blob, now=now)
+    for at in range(len(blob)):
+        altered = blob[:at] + bytes([blob[at] ^ 1]) + blob[at + 1 :]
+        with pytest.raises(EnvelopeError):
+            envelope.open("key", altered, now=150.0)
+    with pytest.raises(EnvelopeError):
+        envelope.open("other", blob, now=150.0)
+    assert bytes(envelope.open("key", blob, now=150.0).frames[0]) == b"value"

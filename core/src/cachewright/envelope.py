@@ -82,6 +82,11 @@ _JOINED_BELOW: Final = 1 << 16
 """A first frame of fewer bytes is copied into the chunk of the header: one chunk is cheaper to store."""
 
 
+_REMEMBERED: Final = 1024
+_REMEMBERED_ENTRIES: Final = 512
+"""Envelopes of at most so many bytes, and so many of them, are remembered as verified."""
+
+
 class Envelope:
     """Seals and opens the entries of one namespace; may be shared by threads.
 
@@ -108,6 +113,7 @@ class Envelope:
         self.max_bytes = max_bytes
         self._serializers = 0x100 if executable else EXECUTABLE
         self._verified = VerifiedBuffers()
+        self._known: dict[str, tuple[bytes, Opened]] = {}
         prefix = prefixed(context) + prefixed(namespace)
         suites: list[Suite]
         if ring is None:
@@ -180,11 +186,12 @@ class Envelope:
             append_aligned(chunks, buffers)
         return chunks
 
-    def open(self, key: str, blob: Blob | MappedBlob, *, now: float) -> Opened:  # noqa: C901 - one list of checks, in order
-        """Verify an envelope and return what it holds.
+    def open(self, key: str, blob: Blob | MappedBlob, *, now: float) -> Opened:
+        """Verify an envelope and return what it holds; it may be shared, and must not be changed.
 
-        Every byte is verified on every call, but for the buffers of a :class:`MappedBlob`: once they
-        have been verified for its identity and this very tag, they are not read again.
+        Every byte is verified, with two exceptions that have been verified before by this very envelope:
+        the same small bytes under the same key, and the buffers of a :class:`MappedBlob` of the same
+        identity and tag. Expiry is judged on every call.
 
         Args:
             key: the key under which ``blob`` was found.
@@ -196,6 +203,21 @@ class Envelope:
                 expiry on, and also before its creation: after a backward step of the clock it would
                 otherwise live for longer than its ttl.
         """
+        known = self._known.get(key)
+        if known is not None and type(blob) is bytes and known[0] == blob:
+            opened = known[1]
+            if opened.expires is not None and not opened.created <= now < opened.expires:
+                raise EnvelopeError("expired")
+            return opened
+        opened = self._verify(key, blob, now)
+        if type(blob) is bytes and len(blob) <= _REMEMBERED:
+            if len(self._known) >= _REMEMBERED_ENTRIES:
+                self._known.clear()
+            self._known[key] = (blob, opened)
+        return opened
+
+    def _verify(self, key: str, blob: Blob | MappedBlob, now: float) -> Opened:
+        """Do what :meth:`open` promises, for bytes that were not met before."""
         data: bytes | memoryview = blob if type(blob) is bytes else _content(blob)
         if len(data) > self.max_bytes:
             raise EnvelopeError("too-big")

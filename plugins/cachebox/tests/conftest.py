@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cachewright_cachebox.engine import CacheboxEngine
 
 from cachewright.engine import EngineConfig
-from cachewright_cachebox.engine import CacheboxEngine
 
 PATIENCE = 60.0
 """Seconds after which a script counts as hung."""
@@ -35,7 +35,7 @@ def run_script() -> Callable[[str], str]:
     """Runs a script in a fresh interpreter, warnings being errors, and returns what it printed."""
 
     def run(script: str) -> str:
-        done = subprocess.run(  # noqa: S603 - this interpreter, a script of ours
+        done = subprocess.run(
             [sys.executable, "-W", "error", "-c", script],
             capture_output=True,
             text=True,

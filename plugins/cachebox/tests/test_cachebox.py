@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cachewright_cachebox.engine import CacheboxEngine
+from cachewright_cachebox.plugin import CACHEBOX, cachewright_engines
+from cachewright_cachebox.store import POLICIES
 
 from cachewright.engine import Capabilities, EngineConfig
 from cachewright.entry import MISSING
 from cachewright.errors import ConfigurationError
-from cachewright_cachebox.engine import CacheboxEngine
-from cachewright_cachebox.plugin import CACHEBOX, cachewright_engines
-from cachewright_cachebox.store import POLICIES
 
 Opener = Callable[..., CacheboxEngine]
 
@@ -275,6 +275,7 @@ def test_an_exception_out_of_the_blue_spoils_nothing(opened: Opener, policy: str
 
 def test_a_dropped_engine_lets_its_entries_go(opened: Opener) -> None:
     """An engine that nobody refers to is collected with its entries, closed or not."""
+
     class Value:
         pass
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cachewright_redis.engine import RedisEngine
 from redis import Redis
 from redis.exceptions import RedisError
 
 from cachewright.engine import EngineConfig
-from cachewright_redis.engine import RedisEngine
 
 PATIENCE = 30.0
 """Seconds after which something that was waited for counts as hung."""
@@ -80,7 +80,7 @@ class Server:
         else:
             options += ["--save", "", "--appendonly", "no"]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - a server of ours
+            self.process = subprocess.Popen(
                 [binary_of(self.kind), *options, *self.arguments], stdout=log, stderr=log, cwd=self.directory
             )
         assert eventually(self._answers), (self.directory / "log").read_text()

@@ -254,7 +254,5 @@ asyncio.run(main())
 asyncio.run(main())
 """
     flags = ["-X", "dev", "-W", "error"] if closed else []
-    done = subprocess.run(  # noqa: S603 - this interpreter, a script of ours
-        [sys.executable, *flags, "-c", script], capture_output=True, check=True
-    )
+    done = subprocess.run([sys.executable, *flags, "-c", script], capture_output=True, check=True)
     assert done.stderr == b""

@@ -38,11 +38,13 @@ MANY: dict[str, Callable[[RedisEngine], object]] = {
 }
 
 
-
 def swap(engine: RedisEngine) -> bool:
     """Swap the value that the tests below store, so that the script gets as far as writing."""
     return engine.compare_and_set(KEY, b"value", [b"new"])
 
+
+ASKED = (b"GET\r\n", b"SET\r\n", b"UNLINK", b"SCAN", b"EVAL")
+"""What tells an operation of the engine from a greeting of the library."""
 
 HUNG = 20.0
 """Seconds that an operation with a timeout of 0.3 s can take only if it retries or hangs."""
@@ -253,7 +255,7 @@ def hostile(replies: list[bytes]) -> Iterator[int]:
                 if not question:
                     return
                 commands = max(1, question.count(b"*"))
-                wanted = any(word in question for word in (b"GET\r\n", b"SET\r\n", b"UNLINK", b"SCAN", b"EVAL"))
+                wanted = any(word in question for word in ASKED)
                 answer = replies[next(turn) % len(replies)] if wanted else b"+OK\r\n" * commands
                 try:
                     connection.sendall(answer)

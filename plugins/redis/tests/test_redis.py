@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from cachewright_redis.commands import MAX_VALUE_SIZE, milliseconds
 from cachewright_redis.engine import RedisEngine
 from cachewright_redis.plugin import REDIS, cachewright_engines
 
-from cachewright.engine import Capabilities, EngineConfig
+from cachewright.engine import Capabilities
 from cachewright.entry import MISSING
 from cachewright.errors import ClosedError
 
@@ -43,7 +44,7 @@ def test_the_record_names_what_the_engine_does() -> None:
 def test_announcing_imports_no_redis() -> None:
     """Reading the record leaves the backend library unimported."""
     script = "import sys, cachewright_redis.plugin; sys.exit('redis' in sys.modules)"
-    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - this interpreter
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,12 @@ def test_threads_get_the_answers_to_their_own_questions(engine: RedisEngine) -> 
 
 def test_opening_waits_for_no_server(opened: Opener) -> None:
     """Opening connects to nothing, neither to a server, nor to sentinels, nor to a cluster."""
-    for url in ("redis://192.0.2.1", "redis+sentinel://192.0.2.1/m", "redis+cluster://192.0.2.1", "unix:///no"):
+    for url in (
+        "redis://192.0.2.1",
+        "redis+sentinel://192.0.2.1/m",
+        "redis+cluster://192.0.2.1",
+        "unix:///no",
+    ):
         opened(url=url)
 
 
@@ -282,9 +288,7 @@ dropped.get("00")
 del dropped
 gc.collect()
 """
-    done = subprocess.run(  # noqa: S603 - this interpreter, a script of ours
-        [sys.executable, "-c", script], capture_output=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert done.stderr == b""
 
 
@@ -331,8 +335,6 @@ def test_sentinels_name_the_server(start_server: Callable[..., Any], opened: Ope
 
 
 def _raw_info(port: int) -> bytes:
-    import socket
-
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"CLUSTER INFO\r\n")
         return connection.recv(4096)
@@ -344,5 +346,3 @@ def _sentinel(start_server: Callable[..., Any]) -> tuple[Any, Any]:
     with sentinel.client() as client:
         client.execute_command("SENTINEL", "MONITOR", "main", "127.0.0.1", primary.port, 1)
     return primary, sentinel
-
-

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from cachewright.engine import EngineConfig, Reader
 
-ROUNDS: Final = 16
-"""Times that postponed work may postpone more work, before everything is dropped instead."""
+PATIENCE: Final = 1_000
+"""Pieces of postponed work, which may postpone more, done before everything is dropped instead."""
 
 FORK_PATIENCE: Final = 1.0
 """Seconds that a fork waits, at most and for all engines together, for changes under way."""
@@ -201,11 +201,16 @@ class MemoryEngine(Contents, Engine):
 
     def _settle(self, trash: list[Any]) -> None:
         """Do what was postponed, and what that postpones."""
-        for _ in range(ROUNDS):
+        patience = PATIENCE
+        while self._postponed:
             pending, self._postponed = self._postponed, []
             trash.append(pending)
             self._state = WRITING
             try:
+                patience -= len(pending)
+                if patience < 0:
+                    self._abandon(trash)
+                    return
                 for work, arguments in pending:
                     work(*arguments, trash)
                 self._policy.tidy()
@@ -215,9 +220,6 @@ class MemoryEngine(Contents, Engine):
             finally:
                 if self._state != SHUT:
                     self._state = IDLE
-            if not self._postponed:
-                return
-        self._abandon(trash)
 
     def _abandon(self, trash: list[Any]) -> None:
         """Drop what is postponed, and everything else, so that nothing is left that should be gone."""

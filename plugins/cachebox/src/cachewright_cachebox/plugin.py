@@ -17,7 +17,7 @@ CACHEBOX: Final = EngineInfo(
         policies=("lru", "lfu", "fifo", "rr"),
         compare_and_set=True,
     ),
-    costs=Costs(get=((64, 2e-7),), set=((64, 1e-6),), miss=2e-7),
+    costs=Costs(get=((64, 6e-8),), set=((64, 9e-7),), miss=6e-8),
     requires=("cachebox",),
     install="cachewright-cachebox",
     summary="entries in this process, kept by a compiled cache",

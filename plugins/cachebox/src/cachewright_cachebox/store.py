@@ -35,12 +35,12 @@ class Store(Guard):
 
     def __init__(self, policy: str, maxsize: int | None, max_bytes: int | None) -> None:
         bounded = maxsize is not None or max_bytes is not None
-        self._kind: Callable[[int], Items] = POLICIES[policy] if bounded else cachebox.Cache
+        self._kind: Callable[[int], Items] = POLICIES[policy] if bounded else cachebox.Cache[Any, Any]
         self._maxsize = sys.maxsize if maxsize is None else min(maxsize, sys.maxsize)
         self._max_bytes = max_bytes
         self._sizes: dict[Any, int] = {}
         self._used = 0
-        self.items = self._kind(self._maxsize)
+        self.items: Items = self._kind(self._maxsize)
         super().__init__()
 
     def put(self, key: Hashable, value: Any, size: int) -> tuple[bool, list[Any]]:
@@ -48,6 +48,7 @@ class Store(Guard):
         if self._maxsize < 1 or (self._max_bytes is not None and size > self._max_bytes):
             return False, [self.remove(key)]
         items = self.items
+        dropped: list[Any]
         if self._max_bytes is not None:
             dropped = self._make_room(key, size, self._max_bytes)
         elif len(items) >= self._maxsize and key not in items:

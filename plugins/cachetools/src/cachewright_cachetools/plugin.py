@@ -17,7 +17,7 @@ CACHETOOLS: Final = EngineInfo(
         policies=("lru", "lfu", "fifo", "rr"),
         compare_and_set=True,
     ),
-    costs=Costs(get=((64, 2e-7),), set=((64, 1e-6),), miss=2e-7),
+    costs=Costs(get=((64, 4e-7),), set=((64, 1.8e-6),), miss=1.6e-6),
     requires=("cachetools",),
     install="cachewright-cachetools",
     summary="entries in this process, kept by a cachetools cache behind a lock",

@@ -35,12 +35,12 @@ class Store(Guard):
 
     def __init__(self, policy: str, maxsize: int | None, max_bytes: int | None) -> None:
         bounded = maxsize is not None or max_bytes is not None
-        self._kind: Callable[[float], Items] = POLICIES[policy] if bounded else cachetools.Cache
+        self._kind: Callable[[float], Items] = POLICIES[policy] if bounded else cachetools.Cache[Any, Any]
         self._maxsize = math.inf if maxsize is None else maxsize
         self._max_bytes = max_bytes
         self._sizes: dict[Any, int] = {}
         self._used = 0
-        self.items = self._kind(self._maxsize)
+        self.items: Items = self._kind(self._maxsize)
         super().__init__()
 
     def __getitem__(self, key: Any, /) -> Any:
@@ -58,11 +58,12 @@ class Store(Guard):
                 self.state = BUSY
                 value = self.items[key]
                 after = IN_ORDER
-                return value
             except (KeyError, TypeError) as error:
                 if isinstance(error, KeyError) or not _is_hashable(key):
                     after = IN_ORDER  # nothing was touched
                 raise
+            else:
+                return value
             finally:
                 try:
                     if self.late:

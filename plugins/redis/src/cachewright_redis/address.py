@@ -88,7 +88,7 @@ class Address:
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in a message."""
         given = (self.password, self.sentinel_password, self.username, self.sentinel_username)
-        return tuple(secret for secret in given if secret and secret != "default")
+        return tuple(word for word in given if word and word != "default")
 
     def __str__(self) -> str:
         """The url without credentials and parameters, for messages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 A = TypeVar("A")
 
-Client: TypeAlias = "Redis | RedisCluster"
+
+class Client(Protocol):
+    """What this engine uses of the library's clients, which are typed in part and each in its own way."""
+
+    async def execute_command(self, *command: str | bytes | int) -> object: ...
+    async def mget(self, keys: list[bytes], /) -> object: ...
+    async def unlink(self, *names: bytes) -> object: ...
+    def scan_iter(self, *, match: bytes, count: int) -> AsyncIterator[bytes]: ...
+    def pipeline(self, *, transaction: bool) -> Any: ...
+    async def aclose(self) -> None: ...
+
 
 CONNECTIONS: Final = 64
 """Operations at a time; each needs a connection, and more of them would not be faster."""
@@ -186,12 +196,18 @@ def _open(settings: Settings) -> tuple[Client, ...]:
     address, retry = settings.address, Retry(NoBackoff(), 0)
     arguments = settings.arguments(retry)
     if address.layout == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.nodes]
-        return (RedisCluster(startup_nodes=nodes, **arguments),)
-    if address.layout == "sentinel":
-        manager = Sentinel(address.nodes, sentinel_kwargs=settings.sentinel_arguments(retry), **arguments)
-        return (manager.master_for(address.service), *manager.sentinels)
-    return (Redis(**arguments),)
+        node: Callable[..., Any] = ClusterNode
+        nodes = [node(host, port) for host, port in address.nodes]
+        clients: tuple[Any, ...] = (RedisCluster(startup_nodes=nodes, **arguments),)
+    elif address.layout == "sentinel":
+        sentinel: Callable[..., Any] = Sentinel
+        manager: Any = sentinel(
+            address.nodes, sentinel_kwargs=settings.sentinel_arguments(retry), **arguments
+        )
+        clients = (manager.master_for(address.service), *manager.sentinels)
+    else:
+        clients = (Redis(**arguments),)
+    return cast("tuple[Client, ...]", clients)
 
 
 async def _get(client: Client, name: bytes) -> bytes | MissingType:
@@ -199,8 +215,8 @@ async def _get(client: Client, name: bytes) -> bytes | MissingType:
 
 
 async def _get_many(client: Client, names: list[bytes]) -> list[bytes | MissingType]:
-    # the keys of a batch are spread over the nodes of a cluster
-    read = client.mget_nonatomic if isinstance(client, RedisCluster) else client.mget
+    # the keys of a batch are spread over the nodes of a cluster, whose client has a word of its own for it
+    read: Callable[[list[bytes]], Awaitable[object]] = getattr(client, "mget_nonatomic", client.mget)
     return commands.blobs(await read(names), len(names))
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
 
 from cachewright.entry import MISSING, MissingType
 
@@ -132,9 +132,11 @@ def blob(reply: object) -> bytes | MissingType:
 
 def blobs(reply: object, count: int) -> list[bytes | MissingType]:
     """Return the values in the reply to a read of ``count`` keys."""
-    if not isinstance(reply, list) or len(reply) != count:  # pyright: ignore[reportUnknownArgumentType]
-        raise UnexpectedReplyError(reply)
-    return [blob(item) for item in reply]  # pyright: ignore[reportUnknownVariableType]
+    given = reply
+    items = cast("list[object]", reply) if isinstance(reply, list) else []
+    if len(items) != count:
+        raise UnexpectedReplyError(given)
+    return [blob(item) for item in items]
 
 
 def number(reply: object) -> int:

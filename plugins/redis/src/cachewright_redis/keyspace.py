@@ -46,4 +46,4 @@ def _label(namespace: str) -> str:
     label = quote(encoded, safe="").replace("~", "%7E")
     if len(label) <= LONGEST:
         return label
-    return f"{label[:LONGEST // 2]}~{blake2b(encoded, digest_size=16).hexdigest()}"
+    return f"{label[: LONGEST // 2]}~{blake2b(encoded, digest_size=16).hexdigest()}"

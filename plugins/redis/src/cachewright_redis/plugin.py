@@ -23,7 +23,13 @@ REDIS: Final = EngineInfo(
         many=True,
         max_value_size=512 * 1024 * 1024,
     ),
-    costs=Costs(get=((64, 1e-4),), set=((64, 1e-4),), miss=1e-4),
+    costs=Costs(
+        # a server on this host; one elsewhere is as much slower as the way to it is long
+        get=((64, 4e-5), (16_384, 4.5e-5), (100_000, 7e-5), (1_000_000, 7e-4), (10_000_000, 3e-2)),
+        set=((64, 4e-5), (16_384, 5.5e-5), (100_000, 7e-5), (1_000_000, 4e-4), (10_000_000, 1.1e-2)),
+        miss=3.5e-5,
+        open=3e-3,
+    ),
     requires=("redis",),
     install="cachewright-redis",
     summary="a Redis or Valkey server, shared by every host that reaches it",

@@ -82,7 +82,7 @@ def test_hostile_names(open_engine, content, tmp_path, key):
 
 def test_two_keys_with_one_digest(open_engine, monkeypatch):
     """When two keys share the 64-bit row id the later one wins, and the totals stay exact."""
-    monkeypatch.setattr("cachewright.builtin.sqlite.engine.digest", lambda content: 7)
+    monkeypatch.setattr("cachewright.builtin.sqlite.engine.row_id", lambda space, key: 7)
     engine, other = open_engine(namespace="a"), open_engine(namespace="a")
     engine.set("one", (b"1",), size=5)
     other.set("two", (b"2",), size=6)

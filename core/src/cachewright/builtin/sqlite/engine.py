@@ -10,7 +10,7 @@ from cachewright.builtin.sqlite.key import decoded
 from cachewright.builtin.sqlite.key import encoded as key_bytes
 from cachewright.builtin.sqlite.options import Options
 from cachewright.builtin.sqlite.store import open_store
-from cachewright.builtin.sqlite.table import LAST, Row, Space, Totals, digest
+from cachewright.builtin.sqlite.table import LAST, Row, Space, Totals, digest, row_id
 from cachewright.builtin.sqlite.uses import Uses
 from cachewright.engine import Engine, MappedBlob
 from cachewright.entry import MISSING, MissingType
@@ -52,7 +52,6 @@ class SqliteEngine(Engine):
         options = Options.of(config)
         namespace = config.namespace.encode("utf-8", "surrogatepass")
         self._namespace = config.namespace
-        self._prefix = len(namespace).to_bytes(8, "little") + namespace
         self._space = Space(digest(namespace), namespace, config.maxsize, config.max_bytes)
         self._clock = config.clock
         self._timeout = config.timeout
@@ -75,7 +74,7 @@ class SqliteEngine(Engine):
         store = self._opened()
         link = store.link()
         with link.lock:
-            return self._get(store, link, encoded, digest(self._prefix + encoded))
+            return self._get(store, link, encoded, row_id(self._space.id, encoded))
 
     def set(self, key: str, value: Chunks, /, *, ttl: float | None = None, size: int = 1) -> bool:
         """Store the concatenation of ``value``; see :meth:`Engine.set`."""
@@ -109,7 +108,7 @@ class SqliteEngine(Engine):
         names = [key_bytes(key) for key in keys]
         removed = 0
         for at in range(0, len(names), TOGETHER):
-            batch = [(name, digest(self._prefix + name)) for name in names[at : at + TOGETHER]]
+            batch = [(name, row_id(self._space.id, name)) for name in names[at : at + TOGETHER]]
             now = self._now()
 
             def work(
@@ -243,7 +242,7 @@ class SqliteEngine(Engine):
     def _row(self, store: Store, link: Link, key: str, value: Chunks, ttl: float | None, size: int) -> Row:
         """Return the row for an entry, its file written; without file and body if it is too large."""
         encoded = key_bytes(key)
-        row = Row(digest(self._prefix + encoded), encoded, size, None)
+        row = Row(row_id(self._space.id, encoded), encoded, size, None)
         maxsize, max_bytes = self._space.maxsize, self._space.max_bytes
         if (maxsize is not None and maxsize < 1) or (max_bytes is not None and size > max_bytes):
             return row
