@@ -797,7 +797,6 @@ class TestOptions:
         )
         assert done.stdout.strip() == "2"
 
-
     def test_a_key_function_goes_with_any_signature_and_with_nothing_that_it_replaces(self):
         """No parameters are fine; typed= and a self_key= without an instance are refused at once."""
         assert cached(key=lambda: 1)(lambda: 5)() == 5
@@ -978,7 +977,10 @@ def test_an_automatic_version_sees_helpers_that_are_defined_later():
     keys = []
     for change in ("x + 1", "x + 2", "x + 1  # a comment"):
         scope = {"__name__": "app", "cached": cached}
-        source = f"@cached(version='auto')\ndef f(x):\n    return helper(x)\n\ndef helper(x):\n    return {change}\n"
+        source = (
+            "@cached(version='auto')\ndef f(x):\n    return helper(x)\n\n"
+            f"def helper(x):\n    return {change}\n"
+        )
         exec(source, scope)
         keys.append(scope["f"].cache_key(1))
     assert keys[0] != keys[1]

@@ -108,9 +108,16 @@ def test_bounds_beyond_the_machine_are_no_bounds():
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("maxsize", -1), ("maxsize", True), ("maxsize", 1.5), ("max_bytes", -1), ("policy", "nonsense"), ("policy", ""),
-     ("options", {"colour": "red"})],
-)  # fmt: skip
+    [
+        ("maxsize", -1),
+        ("maxsize", True),
+        ("maxsize", 1.5),
+        ("max_bytes", -1),
+        ("policy", "nonsense"),
+        ("policy", ""),
+        ("options", {"colour": "red"}),
+    ],
+)
 def test_settings_that_make_no_sense_are_named(setting: str, value: object):
     """The error says which setting, on an unbounded engine as well."""
     with pytest.raises(ConfigurationError, match=setting):
@@ -239,6 +246,30 @@ def test_what_has_expired_goes_before_what_lives(policy: str):
     assert all(engine.get(("new", number)) == number for number in range(30))
 
 
+def test_a_large_entry_takes_all_the_room_it_needs_from_what_has_expired():
+    """However many expired entries that takes, no live one is evicted."""
+    time = Time()
+    engine = opened(policy="fifo", max_bytes=100, clock=time.clock)
+    engine.set("live", 1, size=10)
+    for number in range(45):
+        engine.set(number, number, size=2, ttl=5.0)
+    time.now += 5
+    assert engine.set("large", 2, size=90) is True
+    assert engine.get("live") == 1
+
+
+def test_of_several_entries_with_one_deadline_one_may_be_renewed():
+    """The others end, and the renewed one lives, also when nobody reads it meanwhile."""
+    time = Time()
+    engine = opened(maxsize=10, clock=time.clock)
+    for key in "abc":
+        engine.set(key, key, ttl=5.0)
+    engine.set("b", "renewed", ttl=50.0)
+    time.now += 5
+    assert engine.count() == 1
+    assert engine.get("b") == "renewed"
+
+
 @pytest.mark.parametrize("ttl", [0, -1, math.nan])
 def test_a_ttl_that_is_over_removes_the_entry(ttl: float):
     """It is not stored, and its predecessor is gone."""
@@ -305,7 +336,10 @@ def test_compare_and_set_takes_what_has_expired_for_absent():
 
 
 class Calling:
-    """A key whose comparison does something first."""
+    """A key whose comparison does something first; all of them share a hash.
+
+    A dict asks the key that is stored already, so an action has to be there before the call it hits.
+    """
 
     def __init__(self, number: int, action: Callable[[], object] = lambda: None) -> None:
         self.number = number
@@ -332,8 +366,9 @@ def test_a_key_may_use_the_engine_while_it_is_compared(policy: str):
         engine.count()
         list(engine.keys())
 
-    engine.set(Calling(1), "first")
-    engine.set(Calling(2, act), "second")
+    engine.set(Calling(1, act), "first")
+    assert engine.get("old") == 1
+    engine.set(Calling(2), "second")
     assert engine.get("inner") == "value"
     assert engine.get("old") is MISSING
     assert engine.get(Calling(1)) == "first"
@@ -356,8 +391,9 @@ def test_a_delete_from_within_hides_the_entry_from_the_reader_at_once(policy: st
         except KeyError:
             seen.append(MISSING)
 
-    engine.set(Calling(1), 1)
-    engine.set(Calling(2, act), 2)
+    engine.set(Calling(1, act), 1)
+    assert reader["a"] == 1
+    engine.set(Calling(2), 2)
     assert seen
     assert set(seen) == {MISSING}
 
@@ -367,9 +403,8 @@ def test_clear_and_close_from_within_are_done_in_the_end(inner: str):
     """Afterwards the engine is empty, or closed."""
     engine = opened(maxsize=6)
     engine.set("a", 1)
-    engine.set(Calling(1), 1)
-    key = Calling(2, getattr(engine, inner))
-    engine.set(key, 2)
+    engine.set(Calling(1, getattr(engine, inner)), 1)
+    engine.set(Calling(2), 2)
     if inner == "close":
         with pytest.raises(ClosedError):
             engine.get("a")
@@ -381,10 +416,17 @@ def test_clear_and_close_from_within_are_done_in_the_end(inner: str):
 def test_keys_that_call_for_ever_come_to_an_end():
     """Work that always postpones more work is dropped, and so are the contents."""
     engine = opened(maxsize=6)
-    engine.set(Calling(1), 1)
-    key = Calling(2)
-    key.action = lambda: engine.set(Calling(3, key.action), 3)
-    engine.set(key, 2)
+    calls: list[int] = []
+
+    def act() -> None:
+        calls.append(1)
+        engine.set(Calling(len(calls), act), 3)
+
+    engine.set(Calling(-1, act), 1)
+    engine.set(Calling(-2, act), 2)
+    assert 100 < len(calls) < 100_000
+    calls.clear()
+    assert engine.count() == 0
     check(engine)
     engine.set("a", 1)
     assert engine.get("a") == 1
@@ -410,7 +452,7 @@ def test_a_key_that_raises_at_any_comparison_leaves_the_totals_exact(policy: str
                 engine.get(Calling(number, act))
                 engine.set(Calling(number, act), number, size=4, ttl=50.0)
             except RuntimeError as error:
-                assert str(error) == "comparison"  # noqa: PT017
+                assert str(error) == "comparison"
         left[0] = 10**9
         check(engine)
         engine.set("a", 1)
@@ -429,13 +471,18 @@ class Dying:
 
 @pytest.mark.parametrize("policy", EVERY_POLICY)
 def test_values_are_let_go_after_the_lock(policy: str):
-    """A finalizer finds the engine free, whether its value was evicted, replaced, deleted, expired or cleared."""
+    """A finalizer finds the engine free: that of a value evicted, replaced, deleted, expired or cleared."""
     time = Time()
     engine = opened(policy=policy, maxsize=2, max_bytes=10, clock=time.clock)
     free: list[bool] = []
 
+    def probe() -> None:
+        free.append(engine._lock.acquire(timeout=2))
+        if free[-1]:
+            engine._lock.release()
+
     def act() -> None:
-        thread = threading.Thread(target=lambda: free.append(engine._lock.acquire(timeout=2)))
+        thread = threading.Thread(target=probe)
         thread.start()
         thread.join()
         engine.set("from a finalizer", 1)
@@ -463,7 +510,15 @@ def test_values_are_let_go_after_the_lock(policy: str):
 
 
 def test_a_removed_value_is_not_kept_alive():
-    """After delete and eviction nothing refers to the value."""
+    """After delete, eviction and clear nothing refers to the value, not even a cycle."""
+    gc.disable()
+    try:
+        released()
+    finally:
+        gc.enable()
+
+
+def released() -> None:
     for policy in EVERY_POLICY:
         engine = opened(policy=policy, maxsize=2)
         deleted, evicted = Dying(int), Dying(int)
@@ -476,13 +531,19 @@ def test_a_removed_value_is_not_kept_alive():
             engine.set(number, number)
         if policy != "rr" or "evicted" not in set(engine.keys()):
             assert [ref() for ref in gone] == [None, None]
+        cleared = Dying(int)
+        engine.set("cleared", cleared)
+        last = weakref.ref(cleared)
+        del cleared
+        engine.clear()
+        assert last() is None
 
 
 # Threads, forks, the end
 
 
 @pytest.mark.parametrize("policy", EVERY_POLICY)
-def test_threads_see_only_what_was_stored_under_the_key(policy: str):
+def test_threads_see_only_what_was_stored_under_the_key(policy: str):  # noqa: C901 - one scenario
     """Eight threads read, write, delete and clear; readers get the right value or KeyError."""
     engine = opened(policy=policy, maxsize=40, max_bytes=150)
     reader = engine.reader()
@@ -570,7 +631,7 @@ print("child", status, "parent", stuck.get("a"), stuck.count(), idle.get("a"))
 def test_a_child_forked_in_the_middle_of_a_change_starts_empty(policy: str):
     """It does not hang; engines that were at rest keep their entries, and so does the parent."""
     code = FORKING.replace("\nPOLICY\n", f"\nPOLICY = {policy!r}\n")
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
         capture_output=True,
         text=True,

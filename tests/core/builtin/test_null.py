@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cachewright.builtin.null import AsyncNullEngine, NullEngine
@@ -34,16 +36,20 @@ def test_null_can_be_cleared_and_closed_twice():
     engine.close()
 
 
-async def test_async_null_keeps_nothing():
+def test_async_null_keeps_nothing():
     """The same, awaited."""
-    engine = AsyncNullEngine(EngineConfig())
-    assert await engine.set("key", "value") is False
-    assert await engine.get("key") is MISSING
-    assert await engine.delete("key") is False
-    await engine.clear()
-    assert [key async for key in engine.keys()] == []
-    assert await engine.count() == 0
-    await engine.close()
+
+    async def use() -> None:
+        engine = AsyncNullEngine(EngineConfig())
+        assert await engine.set("key", "value") is False
+        assert await engine.get("key") is MISSING
+        assert await engine.delete("key") is False
+        await engine.clear()
+        assert [key async for key in engine.keys()] == []
+        assert await engine.count() == 0
+        await engine.close()
+
+    asyncio.run(use())
 
 
 @pytest.mark.parametrize("kind", [NullEngine, AsyncNullEngine])

@@ -142,7 +142,6 @@ def test_only_str_is_text(value: object) -> None:
         TextSerializer().dumps(value)
 
 
-# ruff: noqa: DTZ001, DTZ901 - naive times are values as well
 RARE: list[Any] = [
     True, 1, 1.0, 0.0, -0.0, math.inf, 2**64, -(2**3000), (), [], {}, set(), frozenset(), b"", "",
     complex(-0.0, math.inf), range(10**12), range(5, 1, -2), slice(None, (1, 2), -1), ..., NotImplemented,

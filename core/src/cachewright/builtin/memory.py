@@ -51,7 +51,8 @@ class MemoryEngine(Contents, Engine):
         self._lock = RLock()
         super().__init__(config, self._lock)
         self._reader = self._policy.reader
-        self._hits: dict[Any, Any] = self._reader if isinstance(self._reader, dict) else {}
+        visible = self._policy.visible
+        self._hits: dict[Any, Any] = visible if self._reader is visible else {}
         self._postponed: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         _engines_of_this_process().add(self)
 
@@ -168,10 +169,13 @@ class MemoryEngine(Contents, Engine):
                 self._repair(trash)
                 raise
             finally:
-                if self._state != SHUT:
-                    self._state = IDLE
+                self._rest()
                 if self._postponed:
                     self._settle(trash)
+
+    def _rest(self) -> None:
+        if self._state != SHUT:
+            self._state = IDLE
 
     def _check_open(self) -> None:
         if self._state == SHUT:
@@ -218,8 +222,7 @@ class MemoryEngine(Contents, Engine):
                 self._abandon(trash)
                 raise
             finally:
-                if self._state != SHUT:
-                    self._state = IDLE
+                self._rest()
 
     def _abandon(self, trash: list[Any]) -> None:
         """Drop what is postponed, and everything else, so that nothing is left that should be gone."""
@@ -249,8 +252,7 @@ class MemoryEngine(Contents, Engine):
         self._lock = self._policy.lock = RLock()
         self._postponed = []
         self._reset([])
-        if self._state != SHUT:
-            self._state = IDLE
+        self._rest()
 
 
 def _nothing(*_: Any) -> None:

@@ -178,7 +178,9 @@ class Contents:
         self._plain = self._max_bytes is None and self._maxsize > 0
 
 
-def _bound(setting: str, value: int | None) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+def _bound(setting: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ConfigurationError(setting, value, "None or an integer from 0 on")
     return value

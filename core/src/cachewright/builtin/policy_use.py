@@ -113,9 +113,11 @@ class Lru:
 
     def clear(self) -> list[Any]:
         """Remove every entry."""
-        held = [*self.visible, *self.visible.values(), self._root]
+        held = [*self.visible, *self.visible.values()]
         self.visible.clear()
-        self._root = _ring()
+        root = self._root
+        while root[NEXT] is not root:
+            _unlink(root[NEXT])
         return held
 
     def keys(self) -> list[Any]:
@@ -140,10 +142,11 @@ def _ring() -> list[Any]:
 
 
 def _unlink(node: list[Any]) -> None:
-    """Take a node out of its ring; once more does no harm."""
+    """Take a node out of its ring, and out of every cycle of references; once more does no harm."""
     before, after = node[PREVIOUS], node[NEXT]
-    before[NEXT], after[PREVIOUS] = after, before
-    node[PREVIOUS] = node[NEXT] = node
+    if before is not None:
+        before[NEXT], after[PREVIOUS] = after, before
+        node[PREVIOUS] = node[NEXT] = None
 
 
 RANK, BORN, KEY, VALUE, USES = range(5)

@@ -31,10 +31,15 @@ HINTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.MovedError, "this server is part of a cluster; use redis+cluster:// in url="),
 )
 
-BY_MESSAGE: Final = (
-    ("NOAUTH", "give user name and password in url="),
-    ("WRONGTYPE", "another program keeps something else under this name; use another prefix"),
-)
+BY_WORD: Final = {
+    "NOAUTH": "give user name and password in url=",
+    "WRONGTYPE": "another program keeps something else under this name; use another prefix",
+    "MOVED": "this server is part of a cluster; use redis+cluster:// in url=",
+}
+"""Hints for replies that the library, depending on its version, has no class for; by their first word."""
+
+DOWN: Final = ("CLUSTERDOWN", "MASTERDOWN")
+"""First words of replies by which a server says that it cannot serve anybody."""
 
 LONGEST: Final = 200
 
@@ -54,15 +59,15 @@ def failure(operation: str, error: Exception, address: Address, timeout: float) 
     _strike_out(error, address.secrets)
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     reason = reason if len(reason) <= LONGEST else f"{reason[: LONGEST - 3]}..."
-    kind = EngineUnavailableError if isinstance(error, UNREACHABLE) else EngineError
+    unreachable = isinstance(error, UNREACHABLE) or str(error).startswith(DOWN)
+    kind = EngineUnavailableError if unreachable else EngineError
     return kind(ENGINE, operation, reason, hint=_hint(error, address, timeout))
 
 
 def _hint(error: Exception, address: Address, timeout: float) -> str:
-    message = str(error)
-    for word, hint in BY_MESSAGE:
-        if word in message:
-            return hint
+    first, _, _ = str(error).partition(" ")
+    if first in BY_WORD:
+        return BY_WORD[first]
     for kind, hint in HINTS:
         if isinstance(error, kind):
             return hint
