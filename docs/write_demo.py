@@ -37,7 +37,12 @@ def main() -> None:
         server.stop()
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]
-    blocks = f"The first run:\n\n```text\n{first}\n```\n\nThe second one, in a new process:\n\n```text\n{second}\n```"
+    blocks = "\n\n".join(
+        [
+            f"The first run:\n\n```text\n{first}\n```",
+            f"The second one, in a new process:\n\n```text\n{second}\n```",
+        ]
+    )
     PAGE.write_text(f"{head}{BEGIN}\n\n{blocks}\n\n{END}{tail}", encoding="utf-8")
 
 

@@ -96,10 +96,8 @@ def metadata(folder: Path) -> list[str]:
         found.append(f"does not depend on {within}")
     if any("==" in requirement for requirement in project["dependencies"]):
         found.append("pins a dependency with ==")
-    if (
-        f"cachewright[testing]{within.removeprefix('cachewright')}"
-        not in project["optional-dependencies"]["test"]
-    ):
+    kit = f"cachewright[testing]{within.removeprefix('cachewright')}"
+    if kit not in project.get("optional-dependencies", {}).get("test", []):
         found.append("extra `test` lacks the conformance kit")
     if "Typing :: Typed" not in project["classifiers"]:
         found.append("is not classified as typed")
@@ -206,6 +204,7 @@ def test_missing_file_is_found(shelf, name):
         ('dependencies = ["cachewright', 'dependencies = ["cachewright>=0,'),
         ("shelf>=1", "shelf==1"),
         ('test = ["cachewright[testing]', 'test = ["pytest'),
+        ("[project.optional-dependencies]", "[tool.other]"),
         ("Typing :: Typed", "Typing :: Stubs Only"),
         ("src/cachewright_shelf", "src/shelf"),
     ],

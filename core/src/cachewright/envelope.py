@@ -216,7 +216,9 @@ class Envelope:
             self._known[key] = (blob, opened)
         return opened
 
-    def _verify(self, key: str, blob: Blob | MappedBlob, now: float) -> Opened:
+    def _verify(  # noqa: C901 - one list of checks, in order
+        self, key: str, blob: Blob | MappedBlob, now: float
+    ) -> Opened:
         """Do what :meth:`open` promises, for bytes that were not met before."""
         data: bytes | memoryview = blob if type(blob) is bytes else _content(blob)
         if len(data) > self.max_bytes:

@@ -58,7 +58,7 @@ class Guard(ABC):
     def replace(self) -> None:
         """Begin anew, in a child, where a thread that is no more may hold the old store for ever."""
 
-    def settle(self) -> None:
+    def settle(self) -> None:  # noqa: B027 - most stores have nothing to wait for
         """Wait until no reader is inside the store; called before a fork."""
 
     def alone(self, work: Callable[..., T], /, *arguments: Any) -> T | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import pathlib
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +203,14 @@ def test_the_standard_pickler_stays_as_it_was(first: str, unchanged: bool) -> No
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
     )
     assert ran.stdout.split() == [str(unchanged), "True"]
+
+
+def test_golden_payloads_are_read_for_ever():
+    """What this format stored on the day it was fixed still comes back."""
+    golden = json.loads((Path(__file__).parent / "golden" / "payloads.json").read_text())
+    values = {
+        name: DillSerializer().loads([memoryview(bytes.fromhex(frame)) for frame in frames])
+        for name, frames in golden.items()
+    }
+    assert values["container"] == {"a": [1, 2.5, None, ("x", b"y")]}
+    assert values["partial"]("101") == 5
