@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakSet, ref
@@ -125,7 +126,7 @@ class Tokens(dict[int, Token]):
             self.dead.append(token)
 
 
-class _Memo(Generic[CacheT]):
+class _Memo(ABC, Generic[CacheT]):
     """What the synchronous and the asynchronous memo share."""
 
     def __init__(
@@ -178,8 +179,9 @@ class _Memo(Generic[CacheT]):
                     self.connect()
         return cache
 
+    @abstractmethod
     def _build(self) -> CacheT:
-        raise NotImplementedError
+        """Open the cache that the specification asks for."""
 
     def _specialise(self, cache: CacheT) -> None:
         """Pick the hit path that the engine allows."""
@@ -236,14 +238,17 @@ class _Memo(Generic[CacheT]):
 
         return default_registry().keymaker(self._spec.key_maker).load()()
 
+    @abstractmethod
     def _first(self, loader: Loader, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """Open the cache, put it behind the wrapper, and answer the call that came first."""
 
+    @abstractmethod
     def _bypass(self, loader: Loader, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """Check the key and compute, while caching is disabled."""
 
+    @abstractmethod
     def _resolve_bound(self, loader: Loader, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        raise NotImplementedError
+        """Answer the call of a method, whose key starts with the token of its instance."""
 
     # The function object is the API -------------------------------------------------------------------
 

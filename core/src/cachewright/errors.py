@@ -22,9 +22,7 @@
 
     CachewrightWarning (UserWarning)
     ├── BrokenPluginWarning                     a plugin was left out
-    ├── EngineFailureWarning                    an engine fails; results are computed instead
-    ├── StoreQuarantinedWarning                 an unreadable store was set aside and rebuilt
-    └── TrustWarning                            a setting weakens the protection of stored values
+    └── StoreQuarantinedWarning                 an unreadable store was set aside and rebuilt
 
 Constructors take facts, keep them as attributes and build one sentence: what failed, with which
 value, and what would help.
@@ -218,16 +216,8 @@ class BrokenPluginWarning(CachewrightWarning):
     """A plugin was left out because it is broken, duplicated or misspelt."""
 
 
-class EngineFailureWarning(CachewrightWarning):
-    """An engine fails; results are computed instead of being cached."""
-
-
 class StoreQuarantinedWarning(CachewrightWarning):
     """An unreadable store was set aside under another name and a new one was made."""
-
-
-class TrustWarning(CachewrightWarning):
-    """A setting weakens the protection of stored values."""
 
 
 def _shown(value: object) -> str:

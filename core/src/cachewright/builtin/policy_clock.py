@@ -7,6 +7,7 @@ moves the entry over. Every further hit is a plain dict look-up.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ SMALL_PERCENT = 15
 """Share of the entries that S3-FIFO keeps on trial; beyond it the trial queue is evicted from."""
 
 
-class _TwoDicts:
+class _TwoDicts(ABC):
     """Touched and untouched entries, apart."""
 
     __slots__ = ("_cold", "_places", "lock", "reader", "visible")
@@ -97,9 +98,9 @@ class _TwoDicts:
                 kept.append(key)
         return kept
 
+    @abstractmethod
     def _sweep(self) -> None:
         """Take the void places out of every queue."""
-        raise NotImplementedError
 
 
 class Sieve(_TwoDicts):
