@@ -107,7 +107,7 @@ def _whole(value: object) -> int | None:
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else None
-    if isinstance(value, SupportsIndex):  # numpy integers
+    if isinstance(value, SupportsIndex) and not type(value).__name__.startswith("bool"):  # numpy integers
         try:
             return operator.index(value)
         except TypeError:  # numpy booleans have the method, and refuse

@@ -21,7 +21,7 @@ class OnServer(EngineContract):
     clocked_by_server = True
 
     @pytest.fixture(autouse=True)
-    def server(self, redis_url: str) -> None:
+    def address(self, redis_url: str) -> None:
         """Keep the address of the server for make_config."""
         self.url = redis_url
 
