@@ -94,7 +94,7 @@ class TestPlain:
             np.float32("nan"),
             np.float16("nan"),
             np.complex64("nan"),
-            np.datetime64("NaT"),
+            np.datetime64("NaT", "s"),
             Sloppy(),
             [],
             {},

@@ -567,7 +567,7 @@ class TestArrays:
             [dt.datetime(2024, 1, 1, tzinfo=dt.UTC), pd.Timestamp("2024-01-01", tz="UTC"),
              pd.Timestamp("2024-01-01 01:00", tz="Europe/Berlin")],
             [dt.timedelta(days=1), np.timedelta64(24, "h"), pd.Timedelta(days=1)],
-            [pd.NaT, np.datetime64("NaT"), np.timedelta64("NaT")],
+            [pd.NaT, np.datetime64("NaT", "s"), np.timedelta64("NaT", "s")],
             [np.timedelta64(1, "Y"), np.timedelta64(12, "M")],
             [np.dtype("l"), np.dtype("q"), np.dtype("i8")],
         ]  # fmt: skip
