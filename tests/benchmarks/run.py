@@ -33,12 +33,12 @@ ROUNDS = 15
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the report: ours against a peer, with the ratio to reach."""
+    """One row of the report: ours against a peer, with the ratio to reach, if there is one."""
 
     name: str
     ours: str
     peer: str
-    goal: float
+    goal: float | None
     measure: Callable[[], dict[str, float]]
 
 
@@ -281,10 +281,10 @@ CASES = [
         "10 MB array, first hit of a process",
         "sqlite engine, verifies all",
         "joblib.Memory, mmap_mode='r'",
-        60.0,
+        None,
         array_first_hit,
     ),
-    Case("10 MB array, put", "sqlite engine, authenticated", "joblib.dump", 1.0, array_put),
+    Case("10 MB array, put", "sqlite engine, authenticated", "joblib.dump", None, array_put),
     Case("one cold key", "8 threads; 2,000 tasks of 8 loops: calls", "one call", 1.0, one_call),
 ]
 
@@ -335,7 +335,8 @@ def main() -> int:
         ratio = statistics.median(result["ours"] / result["peer"] for result in results)
         ours = statistics.median(result["ours"] for result in results)
         peer = statistics.median(result["peer"] for result in results)
-        verdict = "reached" if ratio <= case.goal * 1.005 else "missed"
+        goal = "-" if case.goal is None else f"{case.goal:g}"
+        verdict = "" if case.goal is None else "reached" if ratio <= case.goal * 1.005 else "missed"
         rows.append(
             (
                 case.name,
@@ -344,7 +345,7 @@ def main() -> int:
                 text_of(ours, case),
                 text_of(peer, case),
                 f"{ratio:.2f}",
-                f"{case.goal:g}",
+                goal,
                 verdict,
             )
         )
