@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from cachewright._loader import Loader, plain
+from cachewright._tokens import Tokens
 from cachewright._wrappers import Mode, Shape, key_function, renamed, wrapper
 from cachewright.entry import MISSING
 from cachewright.errors import ClosedError, ConfigurationError, EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FunctionType
 
     from cachewright._spec import Spec
@@ -84,54 +84,11 @@ class Unopened:
         return True
 
 
-class Token:
-    """Stands for an instance in the keys of its methods, without keeping it alive."""
-
-    __slots__ = ("__weakref__",)
-
-
-class Tokens(dict[int, Token]):
-    """The token of every living instance that a cached method was called on, by ``id``.
-
-    An entry goes with its instance, before the ``id`` can be given to another one.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._refs: dict[int, ref[Any]] = {}
-        self.dead: deque[Token] = deque()
-
-    def of(self, instance: Any, function: str) -> Token:
-        """Return the token of ``instance``, a new one if there is none."""
-        number = id(instance)
-        token = self.get(number)
-        if token is None:
-            try:
-                self._refs[number] = ref(instance, lambda _: self._forget(number))
-            except TypeError:
-                raise ConfigurationError(
-                    "key",
-                    None,
-                    f"a function that identifies the instance: {type(instance).__qualname__} objects cannot"
-                    f" be referenced weakly, as {function} needs (or add '__weakref__' to __slots__)",
-                ) from None
-            token = self.setdefault(number, Token())
-        return token
-
-    def _forget(self, number: int) -> None:
-        # Runs wherever the last reference goes, perhaps inside the engine: only notes what to do.
-        self._refs.pop(number, None)
-        token = self.pop(number, None)
-        if token is not None:
-            self.dead.append(token)
-
-
 class _Memo(ABC, Generic[CacheT]):
     """What the synchronous and the asynchronous memo share."""
 
     def __init__(
         self,
-        fn: Callable[..., Any],
         signature: FunctionType,
         shape: Shape,
         loader: Loader,
@@ -140,7 +97,6 @@ class _Memo(ABC, Generic[CacheT]):
         cache: CacheT | None,
         values: object,
     ) -> None:
-        self._fn = fn
         self._signature = signature
         self._shape = shape
         self._loader = loader

@@ -349,7 +349,7 @@ def cached(
         names = {"_key": target.key, "_self_key": self_key}
         kind: Any = AsyncMemo if target.awaits else Memo
         values = getattr(fn, "__annotations__", {}).get("return", object)
-        memo = kind(fn, target.signature, shape, loader, spec, names, cache, values)
+        memo = kind(target.signature, shape, loader, spec, names, cache, values)
         return _published(memo, fn)
 
     return decorate if func is None else decorate(func)

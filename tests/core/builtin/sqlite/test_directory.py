@@ -173,7 +173,7 @@ garbage
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("/home/x", "ext4"), ("/mnt/share", "nfs4"), ("/mnt/share/a/b", "nfs4"), ("/mnt/shared", "ext4"),
+    [("/data/x", "ext4"), ("/mnt/share", "nfs4"), ("/mnt/share/a/b", "nfs4"), ("/mnt/shared", "ext4"),
      ("/mnt/share/local/a", "xfs"), ("/mnt/with space/a", "fuse.sshfs")],
 )  # fmt: skip
 def test_type_of_a_file_system(path, kind):
