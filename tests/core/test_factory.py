@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
@@ -382,3 +383,14 @@ def test_the_installed_plugins_are_listed():
     [builtin] = [row for row in plugins() if row.name == "builtin"]
     assert builtin.state == "ok"
     assert {"memory", "null", "sqlite"} <= {*builtin.engines}
+
+
+def test_the_log_level_of_the_settings_holds_once_a_cache_is_opened():
+    """CACHEWRIGHT_LOG_LEVEL is not taken in silence."""
+    logger = logging.getLogger("cachewright")
+    before = logger.level
+    try:
+        with open_cache("log level", engine="memory", settings=Settings(log_level="ERROR")):
+            assert logger.level == logging.ERROR
+    finally:
+        logger.setLevel(before)

@@ -15,7 +15,7 @@ from cachewright._loader import ATTACHED, CANONICAL, plain, scope_label
 from cachewright._packing import Packed, SealedPacker
 from cachewright.duration import parse_ttl
 from cachewright.entry import MISSING, NEVER, Entry, MissingType
-from cachewright.errors import EngineError, EngineUnavailableError, EnvelopeError
+from cachewright.errors import CachewrightError, EngineError, EngineUnavailableError, EnvelopeError
 from cachewright.inventory import EntryInfo
 from cachewright.stats import Counters
 
@@ -231,6 +231,26 @@ class Lifecycle:
     def resting(self) -> bool:
         """Whether the engine was unreachable a moment ago and is left alone for now."""
         return self._rest_until != 0.0 and self.clock.monotonic() < self._rest_until
+
+    def absorb(self, operation: str, error: Exception, *, always: bool) -> None:
+        """Take in what an engine raised, or raise it where it must not be lost.
+
+        Args:
+            operation: what the engine was asked to do.
+            error: what it raised.
+            always: losing the operation in silence would do harm.
+        """
+        failure = error
+        if not isinstance(failure, EngineError):
+            # With objects, keys run user code in __eq__ and __hash__: what that raises is the caller's.
+            if isinstance(error, CachewrightError) or self.holds_objects:
+                raise error
+            # An engine of bytes works on opaque input: whatever it raises is a failure of its own.
+            failure = EngineError(self.info.name, operation, f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+        self.engine_failed(operation, failure)
+        if always:
+            raise failure
 
     def engine_failed(self, operation: str, error: EngineError) -> None:
         """Count, announce and, where asked for, raise a failure of the engine."""

@@ -202,13 +202,10 @@ class SerializerChain:
 class SealedPacker:
     """Stores envelopes; see :mod:`cachewright.envelope`."""
 
-    def __init__(
-        self, clock: Clock, envelope: Envelope, chain: SerializerChain, labels: Serializer, version: str = ""
-    ) -> None:
+    def __init__(self, clock: Clock, envelope: Envelope, chain: SerializerChain, labels: Serializer) -> None:
         self._clock = clock
         self._envelope = envelope
         self._labels = labels
-        self._version = version
         self.chain = chain
 
     def pack(

@@ -15,7 +15,7 @@ from cachewright._loader import Loader
 from cachewright._packing import Packed
 from cachewright.duration import parse_ttl
 from cachewright.entry import MISSING, Entry, MissingType
-from cachewright.errors import CachewrightError, ClosedError, EngineError, UnsupportedByEngineError
+from cachewright.errors import ClosedError, EngineError, UnsupportedByEngineError
 from cachewright.inventory import EntryInfo, VerifyReport
 
 if TYPE_CHECKING:
@@ -522,22 +522,8 @@ class Cache(MutableMapping[Any, Any]):
             return fallback
         try:
             answer = method(*args, **kwargs)
-        except EngineError as error:
-            life.engine_failed(operation, error)
-            if always:
-                raise
-            return fallback
-        except CachewrightError:
-            raise
-        except Exception as error:
-            if life.holds_objects:
-                raise  # keys run user code in __eq__ and __hash__: what it raises is the caller's
-            # An engine of bytes is foreign code on opaque input: whatever it raises is its own failure.
-            failure = EngineError(life.info.name, operation, f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            life.engine_failed(operation, failure)
-            if always:
-                raise failure from error
+        except Exception as error:  # noqa: BLE001 - an engine is foreign code; the lifecycle judges what it raised
+            life.absorb(operation, error, always=always)
             return fallback
         life.engine_answered()
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,8 @@ class _Choice:
         self.spec = spec
         self.registry: Registry = default_registry()
         self.settings = spec.settings if spec.settings is not None else Settings.resolve()
+        if self.settings.log_level is not None:
+            logging.getLogger("cachewright").setLevel(self.settings.log_level)
         required = None if spec.maxsize is DEFAULT_MAXSIZE and spec.scope == "network" else spec.maxsize
         self.workload = Workload.of_type(
             values,
