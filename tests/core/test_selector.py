@@ -137,7 +137,7 @@ def test_ties_go_to_the_simplest() -> None:
 def test_reasons_are_words_and_figures() -> None:
     """Each row says what speaks for the engine, and against it."""
     memory, sqlite, *_ = rank(BUILTIN, Workload(nbytes=1000, load_seconds=1e-6))
-    assert memory.reasons == ("get 80 ns: objects stay in the process", "needs nothing installed")
+    assert memory.reasons == ("get 50 ns: objects stay in the process", "needs nothing installed")
     assert memory.against == ()
     assert sqlite.reasons[0].endswith("us for 1 kB, decoding included")
     assert sqlite.against[0].endswith("x the cost of the best")

@@ -23,7 +23,7 @@ def cachewright_engines() -> list[EngineInfo]:
                 policies=("s3-fifo", "lru", "lfu", "fifo", "rr", "sieve"),
                 compare_and_set=True,
             ),
-            costs=Costs(get=((64, 8e-8),), set=((64, 1.5e-6),), miss=2e-7),
+            costs=Costs(get=((64, 5e-8),), set=((64, 1.2e-6),), miss=1.5e-7),
             summary="entries in this process, S3-FIFO by default",
         ),
         EngineInfo(
