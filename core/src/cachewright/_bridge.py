@@ -16,7 +16,7 @@ from cachewright.engine import AsyncEngine
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
 
-    from cachewright.engine import Engine, Reader
+    from cachewright.engine import Engine, Reader, Swap
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -79,6 +79,9 @@ class Bridge(AsyncEngine):
         self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
     ) -> bool:
         return await self._run(self._engine.compare_and_set, key, expected, value, ttl=ttl, size=size)
+
+    async def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        return await self._run(self._engine.compare_and_set_many, swaps)
 
     async def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         return await self._run(self._engine.get_many, keys)

@@ -37,6 +37,9 @@ Chunks: TypeAlias = "Sequence[Blob]"
 Handed over unjoined so that an engine can write large buffers without copying them.
 """
 
+Swap: TypeAlias = "tuple[Any, Any, Any, float | None, int]"
+"""Key, expected, value, ttl and size of one :meth:`Engine.compare_and_set` among many."""
+
 SCOPES: tuple[Scope, ...] = ("process", "host", "network")
 
 
@@ -234,9 +237,21 @@ class Engine(_Engine, ABC):
         """Store ``value`` only if ``expected`` is what is stored now; atomic within the scope.
 
         ``expected`` is what :meth:`get` returned (objects compare by identity, blobs by content),
-        ``MISSING`` for no entry. ``value`` may be ``MISSING`` to delete.
+        ``MISSING`` for no entry. ``value`` may be ``MISSING`` to delete. A swap for the same bytes takes
+        place as well: it gives the entry the new ttl.
         """
         raise self._unsupported("compare_and_set")
+
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        """Do :meth:`compare_and_set` for every swap, in this order, each atomic by itself.
+
+        Returns:
+            Which of them took place. Of two for one key with the same ``expected``, the first does.
+        """
+        return [
+            self.compare_and_set(key, expected, value, ttl=ttl, size=size)
+            for key, expected, value, ttl, size in swaps
+        ]
 
     def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         """Return the entries found, keyed as asked; absent keys are left out."""
@@ -298,6 +313,13 @@ class AsyncEngine(_Engine, ABC):
     ) -> bool:
         """Store ``value`` only if ``expected`` is stored now; see :meth:`Engine.compare_and_set`."""
         raise self._unsupported("compare_and_set")
+
+    async def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        """Do :meth:`compare_and_set` for every swap; see :meth:`Engine.compare_and_set_many`."""
+        return [
+            await self.compare_and_set(key, expected, value, ttl=ttl, size=size)
+            for key, expected, value, ttl, size in swaps
+        ]
 
     async def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         """Return the entries found, keyed as asked; absent keys are left out."""

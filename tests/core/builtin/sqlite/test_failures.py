@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from cachewright.builtin.sqlite.owner import realm
+from cachewright._owner import realm
 from cachewright.entry import MISSING
-from cachewright.errors import EngineError, EngineUnavailableError
+from cachewright.errors import EngineError, EngineUnavailableError, StoreQuarantinedWarning
 
 
 @pytest.fixture
@@ -62,14 +62,50 @@ def test_full_disk(open_engine, content, mounted, tmp_path, size):
 
 
 def test_a_disk_without_room_for_a_new_store(open_engine, mounted, tmp_path):
-    """Opening fails with an engine error, and succeeds when there is room."""
+    """It opens, empty; writing says why it cannot be done, until there is room."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted("-t", "tmpfs", "-o", "size=20k,mode=700", "tmpfs", str(disk))
-    with pytest.raises(EngineUnavailableError, match="open the store"):
-        open_engine(path=disk / "store")
+    mounted("-t", "tmpfs", "-o", "size=12k,mode=700", "tmpfs", str(disk))
+    engine = open_engine(path=disk / "store")
+    assert engine.get("k") is MISSING
+    assert list(engine.keys()) == []
+    for value in (b"1", b"L" * 100_000):
+        with pytest.raises(EngineUnavailableError, match=r"set: No space left on device; free some space"):
+            engine.set("k", (value,))
+        with pytest.raises(EngineUnavailableError):
+            engine.compare_and_set("k", MISSING, (value,))
+    assert engine.private
+    assert list(disk.glob("store/*.sqlite3*")) == []
     mounted("-o", "remount,size=5m", str(disk))
-    assert open_engine(path=disk / "store").set("k", (b"1",))
+    until = time.monotonic() + 20
+    while True:
+        try:
+            assert engine.set("k", (b"1",))
+            break
+        except EngineUnavailableError:
+            assert time.monotonic() < until, "the room was not noticed"
+    assert open_engine(path=disk / "store").get("k") == b"1"
+
+
+def test_a_damaged_index_that_cannot_be_set_aside(open_engine, mounted, tmp_path):
+    """On a read-only file system it reads as empty, with one warning, and stays as it is."""
+    engine = open_engine()
+    engine.set("k", (b"1",))
+    engine.close()
+    index = next((tmp_path / "store").glob("index-v1-*"))
+    index.write_bytes(b"damaged" * 1000)
+    store = str(tmp_path / "store")
+    mounted("--bind", store, store)
+    mounted("-o", "remount,bind,ro", store)
+    with pytest.warns(StoreQuarantinedWarning, match="nor renamed") as record:
+        engine = open_engine()
+        assert engine.get("k") is MISSING
+        engine._store.link().recheck = 0.0
+        assert engine.get("k") is MISSING
+    assert len(record) == 1
+    with pytest.raises(EngineUnavailableError, match="read-only"):
+        engine.set("k", (b"2",))
+    assert index.read_bytes() == b"damaged" * 1000
 
 
 def test_read_only_file_system(open_engine, content, mounted, tmp_path):

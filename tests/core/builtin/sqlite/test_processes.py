@@ -170,6 +170,40 @@ assert engine.get("k") == b"1"
     assert output == "use the store in a forked process"
 
 
+def test_fork_while_a_thread_is_about_to_connect(run, tmp_path):
+    """A thread that holds its link, not yet open, does not keep the child from starting."""
+    output = run(
+        """
+import signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+engine = SqliteEngine(EngineConfig(path=Path(sys.argv[1])))
+engine.set("k", (b"1",))
+holds, forked = threading.Event(), threading.Event()
+def connect():
+    engine.get("k")
+    link = engine._store.link()
+    with link.lock:
+        link.close()
+        holds.set()
+        forked.wait(30)
+thread = threading.Thread(target=connect)
+thread.start()
+holds.wait(30)
+child = os.fork()
+if child == 0:
+    print(engine.get("k") == b"1", engine.set("k", (b"2",)), flush=True)
+    os._exit(0)
+forked.set()
+thread.join()
+signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
+signal.alarm(20)
+assert os.waitpid(child, 0)[1] == 0, "the child hung"
+""",
+        tmp_path / "store",
+    )
+    assert output == "True True"
+
+
 def test_another_process_replaces_the_index(open_engine, content, run, tmp_path):
     """A process whose open index was set aside by another one notices, and loses no later write."""
     engine = open_engine()

@@ -1,18 +1,23 @@
-"""An attachment is a checked connection to an index, for writing where that is possible."""
+"""An attachment is a checked connection to an index, for writing where that is possible.
+
+Where the disk has no room for an index an empty one in memory stands in for it: every look-up is a miss,
+and every write an error that says why, until there is room.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
 import time
 from typing import TYPE_CHECKING
 
-from cachewright.builtin.sqlite.failure import DamagedIndexError, primary_code
-from cachewright.builtin.sqlite.quarantine import SIDE_FILES
-from cachewright.builtin.sqlite.schema import connect, prepare
+from cachewright.builtin.sqlite.failure import DamagedIndexError, is_full, primary_code
+from cachewright.builtin.sqlite.schema import SIDE_FILES, connect, create_tables, prepare
 
 if TYPE_CHECKING:
+    from cachewright.builtin.sqlite.connection import Opened
     from cachewright.builtin.sqlite.directory import Directory
 
 _UNWRITABLE = frozenset({
@@ -20,10 +25,8 @@ _UNWRITABLE = frozenset({
 })  # fmt: skip
 
 
-def attach(
-    directory: Directory, name: str, status: os.stat_result, *, durable: bool
-) -> tuple[sqlite3.Connection, bool]:
-    """Return a connection to the index ``name`` and whether it is read-only.
+def attach(directory: Directory, name: str, status: os.stat_result, *, durable: bool) -> Opened:
+    """Return a connection to the index ``name``, whose status is given.
 
     Raises:
         DamagedIndexError: it is no index of this format.
@@ -34,15 +37,32 @@ def attach(
     if not all(stat.S_ISREG(side.st_mode) for side in (status, *sides) if side is not None):
         raise DamagedIndexError("it is not a regular file")
     path = os.path.join(directory.path, name)
-    readonly = not os.access(path, os.W_OK)
+    identity = (status.st_dev, status.st_ino)
+    refusal = 0 if os.access(path, os.W_OK) else errno.EROFS
     try:
-        return _prepared(path, "ro" if readonly else "rw", durable=durable), readonly
+        return _prepared(path, "ro" if refusal else "rw", durable=durable), path, identity, refusal
     except sqlite3.Error as error:
         pending = sides[0] is not None and sides[0].st_size > 0
         if pending or primary_code(error) not in _UNWRITABLE:
             raise
+        refusal = errno.ENOSPC if is_full(error) else errno.EROFS
+        if refusal == errno.EROFS and os.access(directory.path, os.W_OK):
+            raise  # it passes; others may be writing meanwhile, whom an immutable connection would not see
         # no room or no right to make the files that sharing needs, hence nobody shares it
-        return _prepared(path, "immutable", durable=durable), True
+        return _prepared(path, "immutable", durable=durable), path, identity, refusal
+
+
+def stand_in(directory: Directory, refusal: int) -> Opened:
+    """Return a connection to an empty index in memory, for while there can be none in the directory.
+
+    Args:
+        directory: of the store.
+        refusal: error number that says why.
+    """
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.text_factory = bytes
+    create_tables(connection)
+    return connection, directory.path, directory.identity, refusal
 
 
 def _prepared(path: str, mode: str, *, durable: bool) -> sqlite3.Connection:

@@ -22,8 +22,8 @@ T = TypeVar("T")
 Work: TypeAlias = Callable[[sqlite3.Connection], T]
 """What is done with an open connection."""
 
-Opened: TypeAlias = tuple[sqlite3.Connection, str, tuple[int, int], bool]
-"""Connection, path of the index, its device and inode, and whether it is read-only."""
+Opened: TypeAlias = tuple[sqlite3.Connection, str, tuple[int, int], int]
+"""Connection, path of the index, its device and inode, and the error number of writing, 0 if one can."""
 
 FORK_PATIENCE = 2.0
 """Seconds that a fork waits for operations under way in other threads."""
@@ -40,14 +40,14 @@ class Link:
         connection: ``None`` while closed.
         path: of the index.
         identity: device and inode of the index when it was opened.
-        readonly: nothing can be written through it.
+        refusal: the error number because of which nothing can be written through it, 0 if something can.
         writing: a transaction is under way, perhaps further up this thread's stack.
         recheck: when, on the monotonic clock, a read has to look for a replaced index.
         pid: the process that opened the connection.
     """
 
     __slots__ = (
-        "__weakref__", "connection", "identity", "lock", "path", "pid", "readonly", "recheck", "writing",
+        "__weakref__", "connection", "identity", "lock", "path", "pid", "recheck", "refusal", "writing",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Link:
         self.connection: sqlite3.Connection | None = None
         self.path = ""
         self.identity = (0, 0)
-        self.readonly = False
+        self.refusal = 0
         self.writing = False
         self.recheck = 0.0
         self.pid = 0
@@ -63,7 +63,7 @@ class Link:
     def open(self, opener: Callable[[], Opened]) -> None:
         """Connect with what ``opener`` returns."""
         with _links.gate:
-            self.connection, self.path, self.identity, self.readonly = opener()
+            self.connection, self.path, self.identity, self.refusal = opener()
             self.pid = os.getpid()
             self.recheck = time.monotonic() + RECHECK_SECONDS
             _links.open.add(self)
@@ -103,6 +103,11 @@ class Link:
             writers.release()
         return result
 
+    @property
+    def is_index(self) -> bool:
+        """Whether the connection leads to an index, not to what stands in for one."""
+        return self.path.endswith(".sqlite3")
+
     def close(self) -> None:
         """Close the connection; of an inherited one just the reference is dropped."""
         with self.lock, _links.gate:
@@ -115,12 +120,28 @@ class Link:
             else:
                 _pin(connection)
 
+    def end(self) -> None:
+        """Close the connection, for the thread has ended.
+
+        In a forked child it never ran. There the lock is left alone: the thread may have held it, if it
+        was about to open the connection, and this is called before the locks are made anew.
+        """
+        if self.pid == os.getpid():
+            self.close()
+        elif self.connection is not None:
+            _pin(self.connection)
+
     def in_place(self) -> bool:
-        """Whether the path still leads to the file that is open."""
+        """Whether the path still leads to the file that is open; unsure counts as yes.
+
+        What was just committed must not be done again because of a disk that cannot answer.
+        """
         try:
             status = os.stat(self.path, follow_symlinks=False)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True
         self.recheck = time.monotonic() + RECHECK_SECONDS
         return (status.st_dev, status.st_ino) == self.identity
 
@@ -141,6 +162,7 @@ class _Links:
     def __init__(self) -> None:
         self.gate = threading.RLock()
         self.forking = threading.RLock()
+        self.pending = False
         self.open: set[Link] = set()
         self.held: list[Link] = []
         self.taken: list[threading.RLock] = []
@@ -149,6 +171,7 @@ class _Links:
         """Wait, for a bounded time, until no thread uses a link; then close them all."""
         deadline = time.monotonic() + FORK_PATIENCE
         self._take(self.forking, deadline)
+        self.pending = True
         while True:
             gated = self._take(self.gate, deadline)
             busy = [link for link in self.open.difference(self.held) if not self._hold(link, 0.0)]
@@ -164,6 +187,7 @@ class _Links:
 
     def after_fork(self) -> None:
         """Let the threads go on; their links open again when they are used."""
+        self.pending = False
         held, self.held = self.held, []
         taken, self.taken = self.taken, []
         for link in held:
@@ -188,6 +212,14 @@ class _Links:
         if held:
             self.held.append(link)
         return held
+
+
+def let_fork_pass() -> None:
+    """Wait while a fork waits for operations to end: threads without a pause would never let it in."""
+    if _links.pending:
+        forking = _links.forking
+        if forking.acquire(timeout=FORK_PATIENCE):
+            forking.release()
 
 
 def check_inherited(path: str) -> None:

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cachewright.builtin.sqlite.failure import ENGINE, failure
@@ -56,15 +56,26 @@ class Directory:
         self.private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        with suppress(OSError):  # it is closed whatever the system says
+            os.close(self.descriptor)
 
     def in_place(self) -> bool:
-        """Whether the path still leads to this directory."""
+        """Whether the path still leads to this directory; unsure counts as yes."""
         try:
             status = os.stat(self.path, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        return (status.st_dev, status.st_ino) == self.identity
+
+    def has_room(self) -> bool:
+        """Whether the file system says that there is a megabyte left."""
+        try:
+            free = os.fstatvfs(self.descriptor)
         except OSError:
             return False
-        return (status.st_dev, status.st_ino) == self.identity
+        return free.f_bavail * free.f_frsize > 1 << 20
 
     def check_file(self, name: str) -> os.stat_result | None:
         """Return the status of a store file, ``None`` where there is none.
@@ -132,13 +143,16 @@ def open_directory(path: Path, *, trusted: bool = False) -> Directory:
             _check_link(os.fspath(path))
         made = _make(real)
         directory = Directory(real, os.open(real, DIRECTORY_FLAGS), trusted=trusted)
+        _check_owner(directory)
+        if made:
+            os.fchmod(directory.descriptor, 0o700)  # a umask may have taken the owner's own bits
+            directory.private = True
     except ValueError as error:
         raise ConfigurationError("path", path, f"a path ({error})") from error
     except CachewrightError:  # some of them are OSErrors too
         raise
     except OSError as error:
         raise failure(f"open {path}", error, opening=True) from error
-    _check_owner(directory)
     network = network_type(real)
     if network:
         raise ConfigurationError(
@@ -146,8 +160,6 @@ def open_directory(path: Path, *, trusted: bool = False) -> Directory:
             " do not hold; to share entries between hosts use scope='network' with a server such as redis",
         )  # fmt: skip
     if made:
-        os.fchmod(directory.descriptor, 0o700)  # a umask may have taken the owner's own bits
-        directory.private = True
         _add_markers(directory)
     return directory
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
+from cachewright.builtin.sqlite.batch import TOGETHER, in_batches
 from cachewright.builtin.sqlite.blob import holds_expected, joined, length_of
 from cachewright.builtin.sqlite.failure import failure
 from cachewright.builtin.sqlite.key import decoded
 from cachewright.builtin.sqlite.key import encoded as key_bytes
 from cachewright.builtin.sqlite.options import Options
-from cachewright.builtin.sqlite.store import open_store
-from cachewright.builtin.sqlite.table import LAST, Row, Space, Totals, digest, row_id
+from cachewright.builtin.sqlite.stores import open_store
+from cachewright.builtin.sqlite.table import LAST, Row, Space, SwapRow, Totals, digest, row_id
 from cachewright.builtin.sqlite.uses import Uses
+from cachewright.builtin.sqlite.values import MOST_DOOMED
 from cachewright.engine import Engine, MappedBlob
 from cachewright.entry import MISSING, MissingType
 from cachewright.errors import ClosedError, EngineError
@@ -22,14 +24,11 @@ if TYPE_CHECKING:
 
     from cachewright.builtin.sqlite.connection import Link
     from cachewright.builtin.sqlite.store import Store
-    from cachewright.engine import Blob, Chunks, EngineConfig
+    from cachewright.engine import Blob, Chunks, EngineConfig, Swap
 
 T = TypeVar("T")
 
 MICROSECONDS = 1_000_000
-TOGETHER = 128
-"""Entries that the ``*_many`` methods and ``clear`` handle in one transaction."""
-
 PURGE_EVERY = 16
 """Writes after which expired entries are looked for even where no bound asks for it."""
 
@@ -78,24 +77,11 @@ class SqliteEngine(Engine):
 
     def set(self, key: str, value: Chunks, /, *, ttl: float | None = None, size: int = 1) -> bool:
         """Store the concatenation of ``value``; see :meth:`Engine.set`."""
-        return self.set_many(((key, value, ttl, size),)) == 1
+        return in_batches(self._opened(), ((key, value, ttl, size),), self._row, self._put_all)[0]
 
     def set_many(self, entries: Iterable[tuple[str, Chunks, float | None, int]], /) -> int:
         """Store the entries, many per transaction; return how many were stored."""
-        store = self._opened()
-        link = store.link()
-        stored = 0
-        rows: list[Row] = []
-        for key, value, ttl, size in entries:
-            with link.lock:
-                rows.append(self._row(store, link, key, value, ttl, size))
-                if len(rows) >= TOGETHER:
-                    stored += self._put_all(store, link, rows)
-                    rows = []
-        if rows:
-            with link.lock:
-                stored += self._put_all(store, link, rows)
-        return stored
+        return sum(in_batches(self._opened(), entries, self._row, self._put_all))
 
     def delete(self, key: str, /) -> bool:
         """Remove the entry; return whether there was one that had not expired."""
@@ -174,30 +160,12 @@ class SqliteEngine(Engine):
         size: int = 1,
     ) -> bool:
         """Store ``value`` only if ``expected`` is stored now; atomic for all processes of the host."""
-        store = self._opened()
-        link = store.link()
-        with link.lock:
-            row = self._row(store, link, key, () if value is MISSING else value, ttl, size)
-            delete = value is MISSING or not row.stored
-            now = self._now()
+        swap = (key, expected, value, ttl, size)
+        return in_batches(self._opened(), (swap,), self._swap_row, self._swap_all)[0]
 
-            def work(connection: sqlite3.Connection, totals: Totals, dropped: list[object]) -> bool:
-                # re-entering is meant: the read goes through the transaction of this very thread
-                if not holds_expected(self._get(store, link, row.key, row.id), expected):
-                    return False
-                if delete:
-                    self._space.delete(connection, totals, row.key, row.id, now, dropped)
-                else:
-                    self._space.put(connection, totals, row, now, dropped)
-                return True
-
-            swapped = False
-            try:
-                swapped = self._change(store, link, "compare_and_set", work)
-            finally:
-                if not swapped or delete:
-                    store.files.remove([row.file])
-        return swapped and (value is MISSING or row.stored)
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        """Do :meth:`compare_and_set` for each swap in turn, many per transaction; return which took place."""
+        return in_batches(self._opened(), swaps, self._swap_row, self._swap_all)
 
     def close(self) -> None:
         """Let go of the store; its connections are closed with its last engine."""
@@ -239,13 +207,29 @@ class SqliteEngine(Engine):
                 return blob
         return MISSING
 
-    def _row(self, store: Store, link: Link, key: str, value: Chunks, ttl: float | None, size: int) -> Row:
+    def _row(self, store: Store, link: Link, entry: tuple[str, Chunks, float | None, int]) -> Row:
         """Return the row for an entry, its file written; without file and body if it is too large."""
+        key, value, ttl, size = entry
         encoded = key_bytes(key)
         row = Row(row_id(self._space.id, encoded), encoded, size, None)
+        self._fill(store, link, row, value, ttl)
+        return row
+
+    def _swap_row(self, store: Store, link: Link, swap: Swap) -> SwapRow:
+        """Return the row for a swap, as :meth:`_row` does; without file and body if it removes the entry."""
+        key, expected, value, ttl, size = swap
+        encoded = key_bytes(key)
+        row = SwapRow(row_id(self._space.id, encoded), encoded, size, None, None, None, expected)
+        if value is MISSING:
+            row.removes = True
+        else:
+            self._fill(store, link, row, value, ttl)
+        return row
+
+    def _fill(self, store: Store, link: Link, row: Row, value: Chunks, ttl: float | None) -> None:
         maxsize, max_bytes = self._space.maxsize, self._space.max_bytes
-        if (maxsize is not None and maxsize < 1) or (max_bytes is not None and size > max_bytes):
-            return row
+        if (maxsize is not None and maxsize < 1) or (max_bytes is not None and row.size > max_bytes):
+            return
         if ttl is not None:
             deadline = (self._clock.wall() + ttl) * MICROSECONDS
             row.expires = int(deadline) if deadline < LAST else None
@@ -253,24 +237,33 @@ class SqliteEngine(Engine):
             row.body = joined(value)
         else:
             row.file = store.write_file(link, row.id, value)
-        return row
 
-    def _put_all(self, store: Store, link: Link, rows: list[Row]) -> int:
+    def _put_all(self, store: Store, link: Link, rows: list[Row]) -> list[bool]:
         space, now = self._space, self._now()
 
-        def work(connection: sqlite3.Connection, totals: Totals, dropped: list[object]) -> int:
+        def work(connection: sqlite3.Connection, totals: Totals, dropped: list[object]) -> None:
             for row in rows:
-                if row.stored:
-                    space.put(connection, totals, row, now, dropped)
-                else:
-                    space.delete(connection, totals, row.key, row.id, now, dropped)
-            return sum(row.stored for row in rows)
+                space.put_or_delete(connection, totals, row, now, dropped)
 
-        try:
-            return self._change(store, link, "set", work)
-        except BaseException:
-            store.files.remove([row.file for row in rows])
-            raise
+        self._change(store, link, "set", work)
+        return [row.stored for row in rows]
+
+    def _swap_all(self, store: Store, link: Link, rows: list[SwapRow]) -> list[bool]:
+        space, now = self._space, self._now()
+
+        def work(connection: sqlite3.Connection, totals: Totals, dropped: list[object]) -> list[bool]:
+            swapped: list[bool] = []
+            for row in rows:
+                # re-entering is meant: the read goes through the transaction of this very thread
+                held = holds_expected(self._get(store, link, row.key, row.id), row.expected)
+                if held:
+                    space.put_or_delete(connection, totals, row, now, dropped)
+                else:
+                    dropped.append(row.file)
+                swapped.append(held and (row.stored or row.removes))
+            return swapped
+
+        return self._change(store, link, "compare_and_set", work)
 
     def _change(
         self,
@@ -286,8 +279,10 @@ class SqliteEngine(Engine):
         self._writes += 1
         purge = self._writes % PURGE_EVERY == 0
 
-        def transaction(connection: sqlite3.Connection) -> tuple[T, Totals, list[object]]:
-            dropped: list[object] = []
+        dropped: list[object] = []
+
+        def transaction(connection: sqlite3.Connection) -> tuple[T, Totals]:
+            dropped.clear()
             totals = space.totals(connection)
             if used:
                 space.use(connection, totals, used)
@@ -295,13 +290,20 @@ class SqliteEngine(Engine):
             if purge:
                 space.purge(connection, totals, self._now(), dropped)
             space.save(connection, totals)
-            return result, totals, dropped
+            return result, totals
 
-        result, totals, dropped = store.write(
-            link, operation, transaction, self._timeout if patience is None else patience
-        )
+        try:
+            result, totals = store.write(
+                link, operation, transaction, self._timeout if patience is None else patience
+            )
+        except BaseException:
+            if dropped:
+                store.files.doubtful += dropped[:MOST_DOOMED]
+            raise
         if dropped:
             store.files.remove(dropped)
+        if store.files.doubtful:
+            store.remove_unreferred(link)
         if uses is not None:
             uses.settle(totals)
         return result

@@ -51,8 +51,13 @@ def readable(error: sqlite3.Error | UnicodeDecodeError) -> sqlite3.Error:
 
 def primary_code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code, 0 where the error did not come from the library."""
+    return code_of(error) & 0xFF
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """Return SQLite's extended result code, 0 where the error did not come from the library."""
     code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
+    return code
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -65,9 +70,16 @@ def is_busy(error: sqlite3.Error) -> bool:
     return primary_code(error) in _BUSY
 
 
+def is_full(error: OSError | sqlite3.Error) -> bool:
+    """Whether the disk has no room; SQLite does not always say so where it makes a file larger."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return primary_code(error) == sqlite3.SQLITE_FULL or code_of(error) == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
 def is_stale(error: sqlite3.Error) -> bool:
     """Whether the connection, not the index, is at fault: closed, or its file was moved away."""
-    moved = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED
+    moved = code_of(error) == sqlite3.SQLITE_READONLY_DBMOVED
     return moved or isinstance(error, sqlite3.ProgrammingError)
 
 

@@ -8,11 +8,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cachewright.builtin.sqlite.schema import SIDE_FILES
+
 if TYPE_CHECKING:
     from cachewright.builtin.sqlite.directory import Directory
-
-SIDE_FILES = ("-wal", "-shm", "-journal")
-"""Suffixes of what SQLite keeps beside an index; they move along with it and are never removed alone."""
 
 KEPT = 3
 """Quarantined indexes that are kept; a disk that damages one after the other must not fill up."""

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
 import time
 import warnings
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from cachewright.builtin.sqlite.attachment import attach, pause
-from cachewright.builtin.sqlite.connection import Link, Opened, Work, check_inherited, gate
+from cachewright.builtin.sqlite.attachment import attach, pause, stand_in
+from cachewright.builtin.sqlite.connection import Link, Opened, Work, check_inherited, let_fork_pass
 from cachewright.builtin.sqlite.directory import Directory, open_directory, unusable
-from cachewright.builtin.sqlite.failure import ENGINE, failure, is_busy, is_damage, is_stale, readable
+from cachewright.builtin.sqlite.failure import (
+    ENGINE,
+    failure,
+    is_busy,
+    is_damage,
+    is_full,
+    is_stale,
+    primary_code,
+    readable,
+)
 from cachewright.builtin.sqlite.quarantine import set_aside
 from cachewright.builtin.sqlite.schema import create_index, find_index
-from cachewright.builtin.sqlite.sweep import sweep
+from cachewright.builtin.sqlite.sweep import is_referred
 from cachewright.builtin.sqlite.table import READ
 from cachewright.builtin.sqlite.values import ValueFiles
-from cachewright.errors import CachewrightError, EngineUnavailableError, StoreQuarantinedWarning
+from cachewright.errors import (
+    CachewrightError,
+    EngineError,
+    EngineUnavailableError,
+    StoreQuarantinedWarning,
+)
 
 if TYPE_CHECKING:
     from cachewright.engine import Chunks
@@ -30,7 +46,6 @@ T = TypeVar("T")
 OPENING_SECONDS = 5.0
 """How long opening waits for other processes that open or replace the same index."""
 
-SWEEP_SECONDS = 0.03
 VACUUM_PAGES = 4096
 
 ATTEMPTS = 4
@@ -49,15 +64,17 @@ class Store:
         self._local = threading.local()
         self._writers = threading.Lock()
         self._set_aside: list[str] = []
+        self._stuck: set[str] = set()
 
     def link(self) -> Link:
         """Return this thread's link; it is closed when the thread ends."""
+        let_fork_pass()
         try:
             link: Link = self._local.link
         except AttributeError:
             link = Link()
             ended = _Ended()
-            weakref.finalize(ended, link.close)
+            weakref.finalize(ended, link.end)
             self._local.ended = ended
             self._local.link = link
         return link
@@ -104,8 +121,7 @@ class Store:
         deadline = time.monotonic() + timeout
         for attempt in range(1_000_000):
             self._ready(link, deadline)
-            if link.readonly:
-                raise failure(operation, PermissionError(30, "the store is read-only"))
+            self._check_writable(link, operation)
             try:
                 result = link.transact(operation, work, self._writers, deadline)
             except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -122,6 +138,8 @@ class Store:
         Raises:
             EngineError: it cannot be written; nothing was left behind.
         """
+        self._ready(link, 0.0)
+        self._check_writable(link, "set")
         try:
             try:
                 return self.files.write(row, chunks)
@@ -132,6 +150,23 @@ class Store:
             raise
         except OSError as error:
             raise failure("set", error) from error
+
+    @staticmethod
+    def _check_writable(link: Link, operation: str) -> None:
+        if link.refusal:
+            reason = "the store is read-only" if link.refusal == errno.EROFS else os.strerror(link.refusal)
+            raise failure(operation, OSError(link.refusal, reason), opening=not link.is_index)
+
+    def remove_unreferred(self, link: Link) -> None:
+        """Remove those of the doubtful files that no row refers to; the caller holds the link's lock."""
+        files = self.files
+        names, files.doubtful = files.doubtful, []
+        try:
+            connection = self._ready(link, 0.0)
+            stray = [n for n in names if isinstance(n, bytes) and not is_referred(connection, n)]
+        except (sqlite3.Error, EngineError, ValueError):
+            return  # a sweeper will find them
+        files.remove(stray)
 
     def give_back(self, link: Link) -> None:
         """Return some of the free pages of the index to the disk; best effort."""
@@ -170,20 +205,28 @@ class Store:
             pause(attempt)
             return
         moved = is_stale(error) or not link.in_place()
+        damaged = is_damage(error) or self._only_seems_full(link, error)
         path, identity = link.path, link.identity
         link.close()
-        if attempt >= ATTEMPTS or not (moved or is_damage(error)):
+        if attempt >= ATTEMPTS or not (moved or damaged):
             raise failure(operation, error) from error
-        if not moved:
-            self._replace(path, identity, error)
+        if not moved and attempt:  # SQLite takes a read that failed once for damage, too
+            with suppress(OSError):  # the next connection meets the damage again, and what to do about it
+                self._replace(path, identity, error)
+
+    def _only_seems_full(self, link: Link, error: sqlite3.Error) -> bool:
+        """Whether it is damage that makes SQLite report a full disk: a page number beyond all bounds."""
+        if primary_code(error) != sqlite3.SQLITE_FULL or link.connection is None:
+            return False
+        if not self.files.directory.has_room():
+            return False
+        try:
+            return bool(link.connection.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",))
+        except (sqlite3.Error, UnicodeDecodeError):
+            return True
 
     def _replace(self, path: str, identity: tuple[int, int], error: sqlite3.Error) -> None:
-        try:
-            name = set_aside(self.files.directory, os.path.basename(path), identity, OPENING_SECONDS)
-        except CachewrightError:
-            raise
-        except OSError as problem:
-            raise failure("set a damaged index aside", problem, opening=True) from problem
+        name = set_aside(self.files.directory, os.path.basename(path), identity, OPENING_SECONDS)
         if name:
             self._set_aside.append(f"{path} cannot be used ({error}); it was renamed to {name} and made anew")
 
@@ -194,11 +237,11 @@ class Store:
             link.check_process()
             if link.writing or time.monotonic() < link.recheck:
                 return connection
-            if link.in_place() and not link.readonly:
+            if link.in_place() and not link.refusal:
                 return connection
             link.close()
         try:
-            link.open(lambda: self._open(max(deadline, time.monotonic() + OPENING_SECONDS)))
+            link.open(lambda: self._open_any(max(deadline, time.monotonic() + OPENING_SECONDS)))
         except CachewrightError:  # some of them are OSErrors too
             raise
         except (OSError, sqlite3.Error) as error:
@@ -208,6 +251,17 @@ class Store:
         if link.connection is None:
             raise unusable("open the store", "it was closed at once")
         return link.connection
+
+    def _open_any(self, deadline: float) -> Opened:
+        """Return what :meth:`_open` does, or an empty stand-in where the disk has no room for an index."""
+        try:
+            return self._open(deadline)
+        except CachewrightError:
+            raise
+        except (OSError, sqlite3.Error) as error:
+            if not is_full(error):
+                raise
+            return stand_in(self.files.directory, errno.ENOSPC)
 
     def _open(self, deadline: float) -> Opened:
         problem = "the index keeps being replaced"
@@ -223,23 +277,41 @@ class Store:
                 continue
             identity = (status.st_dev, status.st_ino)
             try:
-                connection, readonly = attach(directory, name, status, durable=self._durable)
+                opened = attach(directory, name, status, durable=self._durable)
             except (sqlite3.Error, UnicodeDecodeError) as raised:
-                error = readable(raised)
-                problem = str(error)  # kept alive, the error would keep this frame and the store alive
-                if is_busy(error):
+                # no other name for the error: kept alive, it would keep this frame and the store alive
+                problem = str(readable(raised))
+                if is_busy(readable(raised)):
                     pause(attempt)
-                elif is_damage(error):
+                elif is_damage(readable(raised)):
                     damaged += 1
-                    self._replace(path, identity, error)
+                    refusal = damaged > 1 and self._try_replace(path, identity, readable(raised))
+                    if refusal:
+                        return stand_in(directory, refusal)
                 else:
                     raise
-                del error
                 continue
-            if directory.check_file(name) is not None:
-                return connection, path, identity, readonly
-            connection.close()
+            try:
+                if directory.check_file(name) is not None:
+                    return opened
+            except BaseException:
+                opened[0].close()
+                raise
+            opened[0].close()
         raise EngineUnavailableError(ENGINE, "open the store", problem)
+
+    def _try_replace(self, path: str, identity: tuple[int, int], error: sqlite3.Error) -> int:
+        """Set a damaged index aside; return 0, or the number of the error that prevents it."""
+        try:
+            self._replace(path, identity, error)
+        except CachewrightError:
+            raise
+        except OSError as problem:
+            if path not in self._stuck:
+                self._stuck.add(path)
+                self._set_aside.append(f"{path} cannot be used ({error}), nor renamed ({problem.strerror})")
+            return problem.errno or errno.EIO
+        return 0
 
     def _current_directory(self) -> Directory:
         """Return the directory, made again if somebody removed it."""
@@ -258,40 +330,6 @@ class _Ended:
     """Dies with its thread; what a thread-local refers to is the only thing that does."""
 
     __slots__ = ("__weakref__",)
-
-
-_stores: weakref.WeakValueDictionary[tuple[str, bool, bool], Store] = weakref.WeakValueDictionary()
-"""The open stores of this process, by real path and settings."""
-
-
-def open_store(path: Path, *, trusted: bool, durable: bool) -> Store:
-    """Return the store of a directory, opened; the same one for every way to write its path.
-
-    Raises:
-        UntrustedStoreError, ConfigurationError, EngineUnavailableError: see :func:`open_directory`.
-    """
-    with gate():
-        directory = open_directory(path, trusted=trusted)
-        key = (directory.path, trusted, durable)
-        store = _stores.get(key)
-        if store is not None:
-            return store
-        store = Store(directory, durable=durable)
-        link = store.link()
-        with link.lock:
-            store.read(link, "open the store", lambda _connection: None, OPENING_SECONDS)
-            _tidy(store, link)
-        _stores[key] = store
-        return store
-
-
-def _tidy(store: Store, link: Link) -> None:
-    if link.connection is None or link.readonly:
-        return
-    try:
-        sweep(link.connection, store.files, SWEEP_SECONDS)
-    except (OSError, sqlite3.Error, UnicodeDecodeError):
-        return  # a directory that cannot be tidied now can still be used
 
 
 def _row(connection: sqlite3.Connection, row: int) -> tuple[object, ...] | None:

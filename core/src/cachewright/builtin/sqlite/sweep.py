@@ -7,8 +7,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cachewright._owner import may_be_alive, owner_mark
 from cachewright.builtin.sqlite.directory import DIRECTORY_FLAGS
-from cachewright.builtin.sqlite.owner import may_be_alive, owner_mark
 from cachewright.builtin.sqlite.schema import DRAFT_NAME
 from cachewright.builtin.sqlite.values import VALUE_NAME
 
@@ -46,6 +46,12 @@ def sweep(connection: sqlite3.Connection, files: ValueFiles, seconds: float) -> 
             return
 
 
+def is_referred(connection: sqlite3.Connection, name: bytes) -> bool:
+    """Whether the row that a value file was written for refers to it; no other row ever does."""
+    row = int.from_bytes(bytes.fromhex(name[:16].decode()), signed=True)
+    return bool(connection.execute(_FILE_OF_ROW, (row,)).fetchone() == (name,))
+
+
 class _Judge:
     """Remembers which owners are dead: there are few of them and many files."""
 
@@ -80,10 +86,9 @@ def _sweep_shard(
         for entry in os.listdir(folder):
             name = os.fsencode(entry)
             found = VALUE_NAME.fullmatch(name)
-            if found and is_abandoned(found["mark"].decode(), partial(_modified, name, folder)):
-                row = int.from_bytes(bytes.fromhex(found["row"].decode()), signed=True)
-                if connection.execute(_FILE_OF_ROW, (row,)).fetchone() != (name,):
-                    files.remove([name])
+            abandoned = found and is_abandoned(found["mark"].decode(), partial(_modified, name, folder))
+            if abandoned and not is_referred(connection, name):
+                files.remove([name])
             if time.monotonic() > deadline:
                 return
     finally:

@@ -7,10 +7,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from cachewright.builtin.sqlite.failure import DamagedIndexError
+from cachewright.entry import MISSING
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
+
+    from cachewright.engine import Blob, MappedBlob
+    from cachewright.entry import MissingType
 
 READ = "SELECT key, space, expires, rank, file, body FROM entries WHERE id = ?"
 
@@ -21,9 +25,11 @@ _SHRINK_OTHER = "UPDATE spaces SET entries = entries - 1, bytes = bytes - ? WHER
 _RECOUNT = "SELECT COUNT(*), COALESCE(SUM(size), 0) FROM entries WHERE space = ?"
 _OLD = "SELECT space, size, file FROM entries WHERE id = ?"
 _ONE = "SELECT space, key, expires, size, file FROM entries WHERE id = ?"
-_PUT = (
-    "INSERT OR REPLACE INTO entries (id, space, key, size, expires, rank, file, body)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = (
+    "INSERT INTO entries (space, key, size, expires, rank, file, body, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE = (
+    "UPDATE entries SET space = ?, key = ?, size = ?, expires = ?, rank = ?, file = ?, body = ? WHERE id = ?"
 )
 _RANK = "SELECT rank FROM entries WHERE id = ?"
 """Asked after a write: in a damaged tree an id can be there twice, and an old value must not come back."""
@@ -94,6 +100,14 @@ class Row:
         return self.file is not None or self.body is not None
 
 
+@dataclass(slots=True)
+class SwapRow(Row):
+    """A row that is stored only if the entry is ``expected`` then; removed if it has nothing to store."""
+
+    expected: Blob | MappedBlob | MissingType = MISSING
+    removes: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """The statements on one namespace; every method runs inside the caller's transaction.
@@ -133,12 +147,12 @@ class Space:
     ) -> None:
         """Store an entry, replacing the one it has the id of, and make room for it."""
         entries, size = totals.entries, totals.bytes
-        self._forget(connection, totals, row.id, dropped)
+        statement = _UPDATE if self._forget(connection, totals, row.id, dropped) else _INSERT
         totals.clock += 1
         totals.entries += 1
         totals.bytes += row.size
         connection.execute(
-            _PUT, (row.id, self.id, row.key, row.size, row.expires, totals.clock, row.file, row.body)
+            statement, (self.id, row.key, row.size, row.expires, totals.clock, row.file, row.body, row.id)
         )
         if connection.execute(_RANK, (row.id,)).fetchone() != (totals.clock,):
             raise DamagedIndexError("a row that was just written cannot be found")
@@ -165,6 +179,15 @@ class Space:
         if connection.execute(_RANK, (row,)).fetchone() is not None:
             raise DamagedIndexError("a row that was just removed is still there")
         return not isinstance(expires, int) or expires > now
+
+    def put_or_delete(
+        self, connection: sqlite3.Connection, totals: Totals, row: Row, now: int, dropped: list[object]
+    ) -> None:
+        """Store an entry; one that has nothing to store leaves none under its key."""
+        if row.stored:
+            self.put(connection, totals, row, now, dropped)
+        else:
+            self.delete(connection, totals, row.key, row.id, now, dropped)
 
     def use(self, connection: sqlite3.Connection, totals: Totals, rows: Iterable[int]) -> None:
         """Count ``rows`` as used, in that order."""

@@ -15,15 +15,17 @@ import sys
 import threading
 import weakref
 from collections import OrderedDict
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from cachewright._owner import owner_mark
 from cachewright.builtin.sqlite.directory import CREATE_FLAGS, DIRECTORY_FLAGS, Directory
-from cachewright.builtin.sqlite.owner import owner_mark
 from cachewright.engine import MappedBlob
 from cachewright.entry import MISSING, MissingType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
+    from contextlib import AbstractContextManager
 
     from cachewright.engine import Blob
 
@@ -35,6 +37,9 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _BUFFERS_PER_CALL = 512
 """Below the smallest IOV_MAX in use (1024)."""
 
+MOST_DOOMED = 1024
+"""Names of files to look at again that are kept at most; what is beyond is the sweeper's."""
+
 KEPT_MAPS = 64
 """Maps that stay open for the next read of the same file."""
 
@@ -44,21 +49,31 @@ it files are read into memory."""
 
 
 class ValueFiles:
-    """The value files of one directory, and the maps this process keeps of them."""
+    """The value files of one directory, and the maps this process keeps of them.
 
-    __slots__ = ("_alive", "_folder", "_kept", "_lock", "directory", "durable")
+    Attributes:
+        directory: where they are.
+        durable: whether to wait for the disk.
+        doubtful: names of files whose rows were to go in a transaction that failed, perhaps after all
+            of it had reached the disk.
+    """
+
+    __slots__ = ("_alive", "_doomed", "_folder", "_kept", "_lock", "directory", "doubtful", "durable")
 
     def __init__(self, directory: Directory, *, durable: bool) -> None:
         self.directory = directory
         self.durable = durable
         self._folder = -1
         self._kept: OrderedDict[bytes, tuple[mmap.mmap, tuple[int, ...]]] = OrderedDict()
+        self._doomed: list[bytes] = []
+        self.doubtful: list[object] = []
         self._alive: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._lock = threading.RLock()
 
     def __del__(self) -> None:
         if self._folder >= 0:
-            os.close(self._folder)
+            with suppress(OSError):  # it is closed whatever the system says
+                os.close(self._folder)
 
     def write(self, row: int, buffers: Iterable[Blob]) -> bytes:
         """Write the concatenation of ``buffers`` to a new file and return its name.
@@ -67,22 +82,19 @@ class ValueFiles:
             OSError: nothing was left behind.
         """
         name = f"{row & 0xFFFF_FFFF_FFFF_FFFF:016x}-{os.urandom(8).hex()}-{owner_mark()}".encode()
-        shard = self._open_shard(name, make=True)
+        if self._doomed:
+            self.remove(())
+        self._make_shard(name)
         try:
-            file = os.open(name, CREATE_FLAGS, 0o600, dir_fd=shard)
-            try:
+            with self._shard(name) as shard, _opened(name, CREATE_FLAGS, shard) as file:
                 os.fchmod(file, 0o600)
                 _write_all(file, [view for view in map(_flat, buffers) if view])
                 if self.durable:
                     os.fsync(file)
                     os.fsync(shard)
-            except BaseException:
-                os.unlink(name, dir_fd=shard)
-                raise
-            finally:
-                os.close(file)
-        finally:
-            os.close(shard)
+        except BaseException:
+            self.remove((name,))
+            raise
         return name
 
     def read(self, name: object) -> MappedBlob | bytes | MissingType:
@@ -105,21 +117,18 @@ class ValueFiles:
             raise
 
     def remove(self, names: Iterable[object]) -> None:
-        """Remove files that no row refers to any more; what cannot be removed is left to the sweeper."""
-        for name in names:
+        """Remove files that no row refers to any more; what cannot be removed is tried again later."""
+        doomed, self._doomed = self._doomed, []
+        for name in (*names, *doomed):
             if not isinstance(name, bytes) or not VALUE_NAME.fullmatch(name):
                 continue
             self._kept.pop(name, None)
             try:
-                shard = self._open_shard(name)
-            except OSError:
-                continue
-            try:
-                os.unlink(name, dir_fd=shard)
-            except OSError:
-                continue
-            finally:
-                os.close(shard)
+                with self._shard(name) as shard:
+                    os.unlink(name, dir_fd=shard)
+            except OSError as error:
+                if error.errno not in _GONE and len(self._doomed) < MOST_DOOMED:
+                    self._doomed.append(name)
 
     def folder(self) -> int:
         """Return the descriptor of the folder with the value files.
@@ -133,24 +142,19 @@ class ValueFiles:
                     self._folder = os.open(FOLDER, DIRECTORY_FLAGS, dir_fd=self.directory.descriptor)
         return self._folder
 
-    def _open_shard(self, name: bytes, *, make: bool = False) -> int:
+    def _shard(self, name: bytes) -> AbstractContextManager[int]:
         """Open the sub-folder that a name belongs to; a folder with a million files is slow to list."""
+        return _opened(name[:2], DIRECTORY_FLAGS, self.folder())
+
+    def _make_shard(self, name: bytes) -> None:
         try:
-            return os.open(name[:2], DIRECTORY_FLAGS, dir_fd=self.folder())
+            os.stat(name[:2], dir_fd=self.folder(), follow_symlinks=False)
         except FileNotFoundError:
-            if not make:
-                raise
-        _make_folder(FOLDER.encode(), self.directory.descriptor)
-        _make_folder(name[:2], self.folder())
-        return os.open(name[:2], DIRECTORY_FLAGS, dir_fd=self.folder())
+            _make_folder(FOLDER.encode(), self.directory.descriptor)
+            _make_folder(name[:2], self.folder())
 
     def _map(self, name: bytes) -> MappedBlob | bytes | MissingType:
-        shard = self._open_shard(name)
-        try:
-            file = os.open(name, _READ_FLAGS, dir_fd=shard)
-        finally:
-            os.close(shard)
-        try:
+        with self._shard(name) as shard, _opened(name, _READ_FLAGS, shard) as file:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
                 return MISSING
@@ -160,8 +164,6 @@ class ValueFiles:
                 mapped = _mapping(file, status.st_size)
             except OSError:  # some file systems cannot map, and address space can run out
                 return _read_all(file, status.st_size)
-        finally:
-            os.close(file)
         identity = _identity(status)
         with self._lock:
             self._alive.add(mapped)
@@ -186,9 +188,16 @@ def _make_folder(name: bytes, parent: int) -> None:
         os.mkdir(name, 0o700, dir_fd=parent)
     except FileExistsError:
         return
-    descriptor = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-    try:
+    with _opened(name, DIRECTORY_FLAGS, parent) as descriptor:
         os.fchmod(descriptor, 0o700)  # whatever the umask took
+
+
+@contextmanager
+def _opened(name: bytes, flags: int, folder: int) -> Generator[int]:
+    """Open a file below a folder, and close it whatever happens."""
+    descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -36,6 +36,6 @@ def may_be_alive(mark: str) -> bool:
         os.kill(int(number, 16), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except (PermissionError, ValueError):  # of another user; or not a mark of ours at all
         return True
     return True
