@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import signal
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cachewright_redis.aio import AsyncRedisEngine
 from cachewright_redis.engine import RedisEngine
 from redis import Redis
 from redis.exceptions import RedisError
@@ -123,6 +125,58 @@ class Server:
             self.process.wait(PATIENCE)
 
 
+class Awaited:
+    """An asynchronous engine with an event loop of its own, used like a synchronous one."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._runner = asyncio.Runner()
+        self._engine = self._runner.run(self._open(config))
+
+    async def _open(self, config: EngineConfig) -> AsyncRedisEngine:
+        return AsyncRedisEngine(config)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._engine, name)
+
+        async def awaited(*arguments: Any, **options: Any) -> Any:
+            # what happened to connections while the loop stood still is news that it has to hear first
+            await asyncio.sleep(0)
+            return await method(*arguments, **options)
+
+        return lambda *arguments, **options: self._runner.run(awaited(*arguments, **options))
+
+    def keys(self) -> Iterator[str]:
+        async def listed() -> list[str]:
+            return [key async for key in self._engine.keys()]
+
+        return iter(self._runner.run(listed()))
+
+    def close(self) -> None:
+        # a runner that was closed cannot run anything any more, and an engine may be closed twice
+        closing = self._engine.close()
+        try:
+            self._runner.run(closing)
+        except RuntimeError:
+            closing.close()
+        self._runner.close()
+
+
+COLOURS: dict[str, Callable[[EngineConfig], Any]] = {"sync": RedisEngine, "async": Awaited}
+
+
+@contextmanager
+def opening(colour: str) -> Iterator[Callable[..., Any]]:
+    """Opens engines, with patience unless the settings say otherwise, and closes them at the end."""
+    with ExitStack() as stack:
+
+        def open_one(**settings: Any) -> Any:
+            engine = COLOURS[colour](EngineConfig(**{"timeout": PATIENCE, **settings}))
+            stack.callback(engine.close)
+            return engine
+
+        yield open_one
+
+
 @contextmanager
 def running(kind: str, *arguments: str) -> Iterator[Server]:
     """A server that is gone, with its directory, at the end, whatever happens."""
@@ -162,16 +216,33 @@ def start_server(kind: str) -> Iterator[Callable[..., Server]]:
         yield lambda *arguments: stack.enter_context(running(kind, *arguments))
 
 
-@pytest.fixture
-def opened() -> Iterator[Callable[..., RedisEngine]]:
-    """Opens engines with the given settings, and closes them after the test."""
+@pytest.fixture(scope="module")
+def start_shared(kind: str) -> Iterator[Callable[..., Server]]:
+    """Starts servers that the tests of one module share, with further arguments."""
     with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(running(kind, *arguments))
 
-        def open_one(**settings: Any) -> RedisEngine:
-            engine = RedisEngine(EngineConfig(**settings))
-            stack.callback(engine.close)
-            return engine
 
+@pytest.fixture(scope="session")
+def cluster(kind: str) -> Iterator[Server]:
+    """A cluster of one node that all tests of a session share."""
+    with running(kind, "--cluster-enabled", "yes") as node:
+        with node.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            assert eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
+        yield node
+
+
+@pytest.fixture
+def colour() -> str:
+    """Which engine the fixtures open, ``sync`` or ``async``; modules that test both replace it."""
+    return "sync"
+
+
+@pytest.fixture
+def opened(colour: str) -> Iterator[Callable[..., RedisEngine]]:
+    """Opens engines, the asynchronous one for use like the other, and closes them after the test."""
+    with opening(colour) as open_one:
         yield open_one
 
 
@@ -183,4 +254,4 @@ def engine(server: Server, opened: Callable[..., RedisEngine]) -> RedisEngine:
             client.flushall()
         except RedisError as error:
             pytest.fail(f"the shared server is in no order: {error}")
-    return opened(url=server.url, timeout=10.0)
+    return opened(url=server.url)

@@ -9,6 +9,7 @@ import pytest
 from cachewright_redis.address import Address
 from cachewright_redis.keyspace import Keyspace
 from cachewright_redis.settings import Settings
+from redis import Redis
 
 from cachewright.engine import EngineConfig
 from cachewright.errors import ConfigurationError
@@ -120,7 +121,7 @@ def test_an_address_shows_no_credentials() -> None:
 def test_what_the_url_cannot_change() -> None:
     """Replies stay bytes and the timeout stays the configured one, whatever the url says."""
     url = "redis://h?decode_responses=True&socket_timeout=99&socket_connect_timeout=99"
-    arguments = Settings.of(EngineConfig(url=url, timeout=0.5)).arguments(retry=None)
+    arguments = Settings.of(EngineConfig(url=url, timeout=0.5)).arguments(None, Redis)
     assert arguments["decode_responses"] is False
     assert arguments["socket_timeout"] == arguments["socket_connect_timeout"] == 0.5
 

@@ -29,7 +29,7 @@ def run(body: Callable[[AsyncRedisEngine], Awaitable[None]], **settings: Any) ->
     """Run ``body`` with an engine in a new event loop."""
 
     async def main() -> None:
-        engine = AsyncRedisEngine(EngineConfig(**settings))
+        engine = AsyncRedisEngine(EngineConfig(**{"timeout": 10.0, **settings}))
         try:
             await body(engine)
         finally:
@@ -73,20 +73,6 @@ def test_a_refused_server(url: str) -> None:
     run(lambda engine: assert_all_fail(engine, "start a server"), url=url, timeout=0.3)
 
 
-def test_a_frozen_server(start_server: Callable[..., Any]) -> None:
-    """A server that answers nothing fails each operation after one timeout, and is used again later."""
-    server = start_server()
-
-    async def body(engine: AsyncRedisEngine) -> None:
-        await engine.set(key(1), [b"value"])
-        with server.frozen():
-            await assert_all_fail(engine, r"0\.3 s")
-        assert await engine.set(key(1), [b"thawed"]) is True
-        assert await engine.get(key(1)) == b"thawed"
-
-    run(body, url=server.url, timeout=0.3)
-
-
 def test_nobody_waits_for_ever_for_a_turn(start_server: Callable[..., Any]) -> None:
     """Of more operations than connections on a frozen server, none waits much longer than the timeout."""
     server = start_server()
@@ -115,7 +101,7 @@ def test_thousands_of_tasks_share_the_connections(redis_url: str, server: Any) -
         assert server.connections() <= CONNECTIONS
         await engine.clear()
 
-    run(body, url=redis_url, timeout=10.0, namespace="thousands")
+    run(body, url=redis_url, namespace="thousands")
 
 
 @pytest.mark.parametrize("ticks", range(12))
@@ -136,7 +122,7 @@ def test_cancelling_leaves_answers_to_nobody(redis_url: str, ticks: int) -> None
                 assert await engine.get(key(number)) == b"%d" % number * 1000
         await engine.clear()
 
-    run(body, url=redis_url, timeout=10.0, namespace=f"cancel-{ticks}")
+    run(body, url=redis_url, namespace=f"cancel-{ticks}")
 
 
 def test_cancelling_leaks_no_turn(redis_url: str) -> None:
@@ -153,7 +139,7 @@ def test_cancelling_leaks_no_turn(redis_url: str) -> None:
         together = await asyncio.gather(*[engine.get(key(n)) for n in range(3 * CONNECTIONS)])
         assert together == [MISSING] * (3 * CONNECTIONS)
 
-    run(body, url=redis_url, timeout=10.0, namespace="turns")
+    run(body, url=redis_url, namespace="turns")
 
 
 def test_closing_releases_the_connections(redis_url: str, server: Any) -> None:
@@ -171,7 +157,7 @@ def test_closing_releases_the_connections(redis_url: str, server: Any) -> None:
         with pytest.raises(ClosedError):
             await engine.get(key(1))
 
-    run(body, url=redis_url, timeout=10.0, namespace="closing")
+    run(body, url=redis_url, namespace="closing")
     deadline = time.monotonic() + HUNG
     while server.connections() > before:
         assert time.monotonic() < deadline, "connections were left open"
@@ -189,7 +175,7 @@ def test_both_engines_share_entries(redis_url: str, engine: Any) -> None:
         assert await other.delete(key(1)) is True
         assert engine.get(key(1)) is MISSING
 
-    run(body, url=redis_url, timeout=10.0)
+    run(body, url=redis_url)
 
 
 def test_a_cluster_serves_as_well(start_server: Callable[..., Any]) -> None:
@@ -217,7 +203,7 @@ def test_a_cluster_serves_as_well(start_server: Callable[..., Any]) -> None:
         await engine.clear()
         assert await engine.count() == 0
 
-    run(body, url=f"redis+cluster://127.0.0.1:{server.port}", timeout=10.0)
+    run(body, url=f"redis+cluster://127.0.0.1:{server.port}")
 
 
 def test_sentinels_name_the_server(start_server: Callable[..., Any]) -> None:
@@ -230,7 +216,7 @@ def test_sentinels_name_the_server(start_server: Callable[..., Any]) -> None:
         assert await engine.set(key(1), [b"a"]) is True
         assert await engine.get(key(1)) == b"a"
 
-    run(body, url=f"redis+sentinel://127.0.0.1:{sentinel.port}/main", timeout=10.0)
+    run(body, url=f"redis+sentinel://127.0.0.1:{sentinel.port}/main")
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -83,7 +83,7 @@ def test_the_server_gets_the_ttl(engine: RedisEngine, server: Any) -> None:
 def test_replies_stay_bytes(server: Any, opened: Opener, engine: RedisEngine) -> None:
     """Bytes that are no text come back, although the url asks for decoded replies."""
     for protocol in (2, 3):
-        other = opened(url=f"{server.url}?decode_responses=True&protocol={protocol}", timeout=10.0)
+        other = opened(url=f"{server.url}?decode_responses=True&protocol={protocol}")
         assert other.set(key(1), [b"\xff\x00\xfe"]) is True
         assert other.get(key(1)) == b"\xff\x00\xfe"
         assert other.get_many([key(1), key(2)]) == {key(1): b"\xff\x00\xfe"}
@@ -117,11 +117,9 @@ def test_a_value_over_the_limit_is_refused(engine: RedisEngine) -> None:
 
 def test_clear_spares_what_is_not_ours(server: Any, opened: Opener, engine: RedisEngine) -> None:
     """Names of other programs, other prefixes and other namespaces survive clear; a wrong type goes."""
-    engine = opened(url=server.url, namespace="a*", timeout=10.0)
-    others = [
-        opened(url=server.url, namespace=name, timeout=10.0) for name in ("a", "ab", "a**", "a*:", "b", "")
-    ]
-    others.append(opened(url=server.url, namespace="a*", timeout=10.0, options={"prefix": "my*"}))
+    engine = opened(url=server.url, namespace="a*")
+    others = [opened(url=server.url, namespace=name) for name in ("a", "ab", "a**", "a*:", "b", "")]
+    others.append(opened(url=server.url, namespace="a*", options={"prefix": "my*"}))
     foreign = [b"cw", b"cw:", b"cw:a", b"cw:a*", b"cw:a*:0f", b"xcw:a%2A:0f", b"CW:a%2A:0f", b"\xff\x00"]
     with server.client() as client:
         for name in foreign:
@@ -190,7 +188,7 @@ def test_swapping_compares_whole_values(engine: RedisEngine) -> None:
 
 def test_each_swap_has_one_winner(server: Any, opened: Opener, engine: RedisEngine) -> None:
     """Of sixteen threads on two clients that swap the same expected value, one succeeds per round."""
-    clients = [engine, opened(url=server.url, timeout=10.0)]
+    clients = [engine, opened(url=server.url)]
     barrier = threading.Barrier(16, timeout=60)
     engine.set(key(1), [b"start"])
 
@@ -238,7 +236,7 @@ def test_opening_waits_for_no_server(opened: Opener) -> None:
 def test_closing_releases_the_connections(server: Any, opened: Opener, engine: RedisEngine) -> None:
     """After close the server has no connection of the engine left, and every operation is refused."""
     before = server.connections()
-    other = opened(url=server.url, timeout=10.0)
+    other = opened(url=server.url)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: other.set(key(number), [b"a"]), range(100)))
     assert server.connections() > before
@@ -281,9 +279,9 @@ def test_leaving_the_interpreter_makes_no_noise(server: Any) -> None:
 import gc
 from cachewright.engine import EngineConfig
 from cachewright_redis.engine import RedisEngine
-engine = RedisEngine(EngineConfig(url={server.url!r}))
+engine = RedisEngine(EngineConfig(url={server.url!r}, timeout=10.0))
 engine.set("00", [b"a"])
-dropped = RedisEngine(EngineConfig(url={server.url!r}))
+dropped = RedisEngine(EngineConfig(url={server.url!r}, timeout=10.0))
 dropped.get("00")
 del dropped
 gc.collect()
@@ -295,7 +293,7 @@ gc.collect()
 def test_a_unix_socket_serves_as_well(start_server: Callable[..., Any], opened: Opener) -> None:
     """The same operations work over a Unix socket."""
     server = start_server("--unixsocket", "r.sock")
-    engine = opened(url=f"unix://{server.directory}/r.sock?db=1", timeout=10.0)
+    engine = opened(url=f"unix://{server.directory}/r.sock?db=1")
     assert engine.set(key(1), [b"a"]) is True
     assert engine.get(key(1)) == b"a"
     with server.client(db=1) as client:
@@ -309,7 +307,7 @@ def test_a_cluster_serves_as_well(start_server: Callable[..., Any], opened: Open
         client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         while b"cluster_state:ok" not in _raw_info(server.port):
             pass
-    engine = opened(url=f"redis+cluster://127.0.0.1:{server.port}", timeout=10.0)
+    engine = opened(url=f"redis+cluster://127.0.0.1:{server.port}")
     keys = [key(number) for number in range(300)]
     assert engine.set_many((name, [name.encode()], None, 1) for name in keys) == 300
     assert engine.get_many([*keys, key(999)]) == {name: name.encode() for name in keys}
@@ -327,7 +325,7 @@ def test_a_cluster_serves_as_well(start_server: Callable[..., Any], opened: Open
 def test_sentinels_name_the_server(start_server: Callable[..., Any], opened: Opener) -> None:
     """The engine asks the sentinels where the primary is, and works with that."""
     primary, sentinel = _sentinel(start_server)
-    engine = opened(url=f"redis+sentinel://127.0.0.1:{sentinel.port}/main/2", timeout=10.0)
+    engine = opened(url=f"redis+sentinel://127.0.0.1:{sentinel.port}/main/2")
     assert engine.set(key(1), [b"a"]) is True
     assert engine.get(key(1)) == b"a"
     with primary.client(db=2) as client:

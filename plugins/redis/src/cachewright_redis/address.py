@@ -53,7 +53,7 @@ class Address:
         sentinel_username: account on the sentinels.
         sentinel_password: its password.
         client_name: name that the server lists for the connections.
-        protocol: version of the protocol, 2 or 3; ``None`` leaves it to the library.
+        protocol: version of the protocol, 2 or 3; 2 needs no greeting where there is no password.
         tls_options: files and rules of TLS, by the names that the library uses.
     """
 
@@ -68,7 +68,7 @@ class Address:
     sentinel_username: str | None = field(default=None, repr=False)
     sentinel_password: str | None = field(default=None, repr=False)
     client_name: str | None = None
-    protocol: int | None = None
+    protocol: int = 2
     tls_options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -136,7 +136,7 @@ class _Parser:
             sentinel_username=query.pop("sentinel_username", None),
             sentinel_password=query.pop("sentinel_password", None),
             client_name=query.pop("client_name", None),
-            protocol=self.protocol(query.pop("protocol", None)),
+            protocol=self.protocol(query.pop("protocol", "2")),
             tls_options=tuple(sorted((name, value) for name, value in query.items() if name in TLS)),
         )
 
@@ -186,10 +186,10 @@ class _Parser:
             self.refuse(expected)
         return int(text)
 
-    def protocol(self, text: str | None) -> int | None:
-        if text not in {None, "2", "3"}:
+    def protocol(self, text: str) -> int:
+        if text not in {"2", "3"}:
             self.refuse("protocol 2 or 3")
-        return None if text is None else int(text)
+        return int(text)
 
     def refuse(self, expected: str) -> NoReturn:
         # from None: what urllib says can quote a part of the url that is a password

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar, cast
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
-from redis.asyncio import Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from cachewright.engine import AsyncEngine
 from cachewright.entry import MISSING, MissingType
 from cachewright.errors import CachewrightError, EngineUnavailableError
 from cachewright_redis import commands
+from cachewright_redis.client import async_answers, async_opened, found, lost
 from cachewright_redis.commands import UnexpectedReplyError
+from cachewright_redis.deadline import AsyncDeadline
 from cachewright_redis.failure import ENGINE
 from cachewright_redis.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
-    from cachewright.engine import Blob, Chunks, EngineConfig
+    from cachewright.engine import Blob, Chunks, EngineConfig, Swap
+    from cachewright_redis.client import AsyncClient
     from cachewright_redis.commands import Command, Store
 
 T = TypeVar("T")
 A = TypeVar("A")
-
-
-class Client(Protocol):
-    """What this engine uses of the library's clients, which are typed in part and each in its own way."""
-
-    async def execute_command(self, *command: str | bytes | int) -> object: ...
-    async def mget(self, keys: list[bytes], /) -> object: ...
-    async def unlink(self, *names: bytes) -> object: ...
-    def scan_iter(self, *, match: bytes, count: int) -> AsyncIterator[bytes]: ...
-    def pipeline(self, *, transaction: bool) -> Any: ...
-    async def aclose(self) -> None: ...
 
 
 CONNECTIONS: Final = 64
@@ -59,7 +47,7 @@ class AsyncRedisEngine(AsyncEngine):
     def __init__(self, config: EngineConfig) -> None:
         self._settings = Settings.of(config)
         self._space = self._settings.keyspace
-        self._clients: tuple[Client, ...] = ()
+        self._clients: tuple[AsyncClient, ...] = ()
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._answers = 0
         self._closed = False
@@ -104,6 +92,22 @@ class AsyncRedisEngine(AsyncEngine):
         arguments, fits = commands.swap(self._space.name(key), expected, value, ttl)
         return await self._ask("compare and set", _swap, arguments) > 0 and fits
 
+    async def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        """Swap each by itself, a batch per round trip; a key given twice is swapped twice, in order.
+
+        Raises:
+            EngineError: one swap failed; others may have taken place.
+        """
+        named = (
+            (name := self._space.name(key), commands.swap(name, expected, value, ttl))
+            for key, expected, value, ttl, _ in swaps
+        )
+        swapped: list[bool] = []
+        for batch in commands.rounds(named):
+            done = await self._ask("compare and set", _swap_many, [arguments for arguments, _ in batch])
+            swapped += [count > 0 and fits for count, (_, fits) in zip(done, batch, strict=True)]
+        return swapped
+
     async def get_many(self, keys: Iterable[str], /) -> dict[str, bytes]:
         """Return the entries found, a batch per round trip."""
         found: dict[str, bytes] = {}
@@ -132,15 +136,16 @@ class AsyncRedisEngine(AsyncEngine):
         self._closed = True
         await self._disconnect()
 
-    async def _ask(self, operation: str, work: Callable[[Client, A], Awaitable[T]], argument: A) -> T:
+    async def _ask(self, operation: str, work: Callable[[AsyncClient, A], Awaitable[T]], argument: A) -> T:
+        seconds = self._settings.timeout
         if self._slots.locked():
-            await self._wait_for_slot(operation)
+            seconds = await self._wait_for_slot(operation)
         else:
             await self._slots.acquire()  # does not wait
         task = asyncio.current_task()
         cancelled = task.cancelling() if task else 0
         try:
-            answer = await self._answered(operation, work, argument)
+            answer = await self._answered(operation, work, argument, seconds)
         except CachewrightError as error:
             if task and task.cancelling() > cancelled:
                 raise asyncio.CancelledError from error
@@ -154,95 +159,99 @@ class AsyncRedisEngine(AsyncEngine):
             raise asyncio.CancelledError
         return answer
 
-    async def _answered(self, operation: str, work: Callable[[Client, A], Awaitable[T]], argument: A) -> T:
+    async def _answered(
+        self, operation: str, work: Callable[[AsyncClient, A], Awaitable[T]], argument: A, seconds: float
+    ) -> T:
         if self._closed:
             raise self._settings.closed()
+        client: AsyncClient | None = None
         try:
-            if not self._clients:
-                self._clients = _open(self._settings)
-            return await work(self._clients[0], argument)
+            async with AsyncDeadline(seconds):
+                if not self._clients:
+                    self._clients = async_opened(self._settings)
+                client = self._clients[0]
+                await found(client)
+                return await work(client, argument)
         except Exception as error:  # a library and a server, whose garbage surfaces as any exception
             if self._closed:
                 raise self._settings.closed() from error
             if isinstance(error, UnexpectedReplyError):
                 await self._disconnect()
+            if client is not None and lost(client, error):
+                await self._let_go(client)
             raise self._settings.failed(operation, error) from error
 
-    async def _wait_for_slot(self, operation: str) -> None:
-        """Wait for a turn while the server answers others; give up when it does not.
+    async def _wait_for_slot(self, operation: str) -> float:
+        """Wait for a turn while the server answers others; return the seconds that are left.
 
         Raises:
             EngineUnavailableError: no operation was answered for as long as one may take.
         """
+        seconds = self._settings.timeout
         while True:
-            answers = self._answers
+            answers, since = self._answers, monotonic()
             try:
-                async with asyncio.timeout(self._settings.timeout):
+                async with asyncio.timeout(seconds):
                     await self._slots.acquire()
             except TimeoutError as error:
                 if self._answers == answers:
-                    reason = f"none of {CONNECTIONS} operations was answered in {self._settings.timeout:g} s"
+                    reason = f"none of {CONNECTIONS} operations was answered in {seconds:g} s"
                     raise EngineUnavailableError(ENGINE, operation, reason) from error
             else:
-                return
+                # where nobody was answered meanwhile, the wait for the answer has begun already
+                return seconds if self._answers != answers else seconds - (monotonic() - since)
+
+    async def _let_go(self, client: AsyncClient) -> None:
+        """Have the next operation make a new client from the address, unless another one did."""
+        if client in self._clients:
+            self._clients = ()
+            # takes nothing from other tasks: the library closed all connections when it found no node
+            await client.aclose()
 
     async def _disconnect(self) -> None:
         for client in self._clients:
             await client.aclose()
 
 
-def _open(settings: Settings) -> tuple[Client, ...]:
-    """Return the client for the servers, and behind it those that it makes use of."""
-    address, retry = settings.address, Retry(NoBackoff(), 0)
-    arguments = settings.arguments(retry)
-    if address.layout == "cluster":
-        node: Callable[..., Any] = ClusterNode
-        nodes = [node(host, port) for host, port in address.nodes]
-        clients: tuple[Any, ...] = (RedisCluster(startup_nodes=nodes, **arguments),)
-    elif address.layout == "sentinel":
-        sentinel: Callable[..., Any] = Sentinel
-        manager: Any = sentinel(
-            address.nodes, sentinel_kwargs=settings.sentinel_arguments(retry), **arguments
-        )
-        clients = (manager.master_for(address.service), *manager.sentinels)
-    else:
-        clients = (Redis(**arguments),)
-    return cast("tuple[Client, ...]", clients)
-
-
-async def _get(client: Client, name: bytes) -> bytes | MissingType:
+async def _get(client: AsyncClient, name: bytes) -> bytes | MissingType:
     return commands.blob(await client.execute_command("GET", name))
 
 
-async def _get_many(client: Client, names: list[bytes]) -> list[bytes | MissingType]:
+async def _get_many(client: AsyncClient, names: list[bytes]) -> list[bytes | MissingType]:
     # the keys of a batch are spread over the nodes of a cluster, whose client has a word of its own for it
     read: Callable[[list[bytes]], Awaitable[object]] = getattr(client, "mget_nonatomic", client.mget)
     return commands.blobs(await read(names), len(names))
 
 
-async def _store(client: Client, todo: Store) -> bool:
+async def _store(client: AsyncClient, todo: Store) -> bool:
     return todo.done(await client.execute_command(*todo.command))
 
 
-async def _store_many(client: Client, todo: list[Store]) -> int:
-    async with client.pipeline(transaction=False) as pipeline:
-        for one in todo:
-            pipeline.execute_command(*one.command)
-        replies = await pipeline.execute(raise_on_error=False)
-    return commands.all_done(todo, replies)
+async def _store_many(client: AsyncClient, todo: list[Store]) -> int:
+    return commands.all_done(todo, await async_answers(client, [one.command for one in todo]))
 
 
-async def _remove(client: Client, names: list[bytes]) -> int:
+async def _remove(client: AsyncClient, names: list[bytes]) -> int:
     return commands.number(await client.unlink(*names))
 
 
-async def _swap(client: Client, arguments: Command) -> int:
+async def _swap(client: AsyncClient, arguments: Command) -> int:
     try:
         return commands.number(await client.execute_command("EVALSHA", commands.SWAP_SHA, *arguments))
     except NoScriptError:  # the first time on this server, or since it was started
         return commands.number(await client.execute_command("EVAL", commands.SWAP, *arguments))
 
 
-async def _scan(client: Client, pattern: bytes) -> list[bytes]:
+async def _swap_many(client: AsyncClient, todo: list[Command]) -> list[int]:
+    replies = await async_answers(client, [("EVALSHA", commands.SWAP_SHA, *arguments) for arguments in todo])
+    # what did not run for want of the script is all that is said again
+    missed = [turn for turn, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    again = [("EVAL", commands.SWAP, *todo[turn]) for turn in missed]
+    for turn, reply in zip(missed, await async_answers(client, again), strict=False):
+        replies[turn] = reply
+    return commands.numbers(replies, len(todo))
+
+
+async def _scan(client: AsyncClient, pattern: bytes) -> list[bytes]:
     """Return the names that match; a scan may show one several times."""
     return list(dict.fromkeys([name async for name in client.scan_iter(match=pattern, count=commands.PAGE)]))

@@ -30,11 +30,22 @@ BATCH: Final = 256
 PAGE: Final = 1000
 """Names that the server is asked to look at per step of a scan."""
 
+DIGESTED: Final = 16 * 1024
+"""Bytes from which on an expected value is compared by its digest: sending the value would cost more."""
+
+HEAD: Final = 256
+"""Bytes at the beginning of such a value that are compared first, which spares the server most digests."""
+
 SWAP: Final = """\
 local stored = redis.call('GET', KEYS[1])
 if ARGV[1] == '0' then
   if stored then return 0 end
-elseif stored ~= ARGV[2] then
+elseif not stored then
+  return 0
+elseif ARGV[1] == '1' then
+  if stored ~= ARGV[2] then return 0 end
+elseif #stored ~= tonumber(ARGV[6]) or string.sub(stored, 1, #ARGV[2]) ~= ARGV[2]
+    or redis.sha1hex(stored) ~= ARGV[7] then
   return 0
 end
 if ARGV[3] == '0' then
@@ -46,7 +57,11 @@ else
 end
 return 1
 """
-"""Stores ARGV[4] for ARGV[5] milliseconds, or deletes, only if ARGV[2], or nothing, is stored."""
+"""Stores ARGV[4] for ARGV[5] milliseconds, or deletes, only if what is expected is stored.
+
+That is nothing ('0'), ARGV[2] ('1'), or what begins with ARGV[2], has ARGV[6] bytes and the SHA-1
+digest ARGV[7] ('2').
+"""
 
 SWAP_SHA: Final = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
 
@@ -109,16 +124,29 @@ def swap(
     """Return what to hand to the script, and whether ``value`` is not too large."""
     whole = None if value is MISSING else joined(value)
     px = milliseconds(ttl)
+    kind, seen, length, digest = _expectation(expected)
     arguments: Command = (
         1,
         name,
-        b"0" if expected is MISSING else b"1",
-        b"" if expected is MISSING else bytes(expected),
+        kind,
+        seen,
         b"0" if whole is None else b"1",
         b"" if whole is None else whole,
         b"" if px is None else px,
+        length,
+        digest,
     )
     return arguments, value is MISSING or whole is not None
+
+
+def _expectation(expected: Blob | MissingType) -> tuple[bytes, bytes, int, str]:
+    if expected is MISSING:
+        return b"0", b"", 0, ""
+    view = memoryview(expected).cast("B")
+    if len(view) < DIGESTED:
+        return b"1", bytes(view), 0, ""
+    digest = hashlib.sha1(view, usedforsecurity=False).hexdigest()
+    return b"2", bytes(view[:HEAD]), len(view), digest
 
 
 def blob(reply: object) -> bytes | MissingType:
@@ -146,6 +174,20 @@ def number(reply: object) -> int:
     raise UnexpectedReplyError(reply)
 
 
+def numbers(replies: list[object], count: int) -> list[int]:
+    """Return the numbers in the replies to ``count`` commands that count.
+
+    Raises:
+        Exception: the first error among the replies.
+    """
+    if len(replies) != count:
+        raise UnexpectedReplyError(replies)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return [number(reply) for reply in replies]
+
+
 def all_done(todo: list[Store], replies: list[object]) -> int:
     """Return how many values are stored, now that the server has answered to all."""
     if len(replies) != len(todo):
@@ -158,3 +200,15 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, BATCH)):
         yield batch
+
+
+def rounds(swaps: Iterable[tuple[bytes, tuple[Command, bool]]]) -> Iterator[list[tuple[Command, bool]]]:
+    """Yield named swaps in batches in which no name is twice, so that their order is kept everywhere."""
+    batch: dict[bytes, tuple[Command, bool]] = {}
+    for name, one in swaps:
+        if name in batch or len(batch) == BATCH:
+            yield list(batch.values())
+            batch = {}
+        batch[name] = one
+    if batch:
+        yield list(batch.values())

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import NoScriptError
-from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from cachewright.engine import Engine
 from cachewright.entry import MISSING, MissingType
 from cachewright_redis import commands
+from cachewright_redis.client import answers, lost, opened, release
 from cachewright_redis.commands import UnexpectedReplyError
+from cachewright_redis.deadline import Deadline
 from cachewright_redis.failure import ENGINE
 from cachewright_redis.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from cachewright.engine import Blob, Chunks, EngineConfig
+    from cachewright.engine import Blob, Chunks, EngineConfig, Swap
+    from cachewright_redis.client import Client
     from cachewright_redis.commands import Command, Store
 
 T = TypeVar("T")
 A = TypeVar("A")
-
-
-class Client(Protocol):
-    """What this engine uses of the library's clients, which are typed in part and each in its own way."""
-
-    def execute_command(self, *command: str | bytes | int) -> object: ...
-    def mget(self, keys: list[bytes], /) -> object: ...
-    def unlink(self, *names: bytes) -> object: ...
-    def scan_iter(self, *, match: bytes, count: int) -> Iterator[bytes]: ...
-    def pipeline(self, *, transaction: bool) -> Any: ...
-    def close(self) -> None: ...
 
 
 class RedisEngine(Engine):
@@ -99,6 +86,22 @@ class RedisEngine(Engine):
         arguments, fits = commands.swap(self._space.name(key), expected, value, ttl)
         return self._ask("compare and set", _swap, arguments) > 0 and fits
 
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        """Swap each by itself, a batch per round trip; a key given twice is swapped twice, in order.
+
+        Raises:
+            EngineError: one swap failed; others may have taken place.
+        """
+        named = (
+            (name := self._space.name(key), commands.swap(name, expected, value, ttl))
+            for key, expected, value, ttl, _ in swaps
+        )
+        swapped: list[bool] = []
+        for batch in commands.rounds(named):
+            done = self._ask("compare and set", _swap_many, [arguments for arguments, _ in batch])
+            swapped += [count > 0 and fits for count, (_, fits) in zip(done, batch, strict=True)]
+        return swapped
+
     def get_many(self, keys: Iterable[str], /) -> dict[str, bytes]:
         """Return the entries found, a batch per round trip."""
         found: dict[str, bytes] = {}
@@ -128,48 +131,43 @@ class RedisEngine(Engine):
     def _ask(self, operation: str, work: Callable[[Client, A], T], argument: A) -> T:
         if self._closed:
             raise self._settings.closed()
+        client: Client | None = None
         try:
-            return work(self._client(), argument)
+            with Deadline(self._settings.timeout) as deadline:
+                client = self._client(deadline)
+                return work(client, argument)
         except Exception as error:  # a library and a server, whose garbage surfaces as any exception
             if self._closed:
                 raise self._settings.closed() from error
             if isinstance(error, UnexpectedReplyError):
                 self._disconnect()
+            if client is not None and lost(client, error):
+                self._let_go(client)
             raise self._settings.failed(operation, error) from error
         finally:
             if self._closed:  # whoever was connecting while the engine was closed cleans up afterwards
                 self._disconnect()
 
-    def _client(self) -> Client:
+    def _client(self, deadline: Deadline) -> Client:
         process = os.getpid()
-        opened = self._clients.get(process)
-        if opened is None:
-            # of two threads that come here at once, one gets the clients of the other
-            opened = self._clients.setdefault(process, _open(self._settings))
-        return opened[0]
+        clients = self._clients.get(process)
+        if clients is None:
+            with deadline.held():  # a cluster is asked for its nodes
+                # of two threads that come here at once, one gets the clients of the other
+                clients = self._clients.setdefault(process, opened(self._settings))
+        return clients[0]
+
+    def _let_go(self, client: Client) -> None:
+        """Have the next operation make a new client from the address, unless another one did."""
+        process = os.getpid()
+        if client in self._clients.get(process, ()):
+            # of two threads that come here at once one may drop a new client, whose users keep it
+            self._clients.pop(process, None)
+            release(client)
 
     def _disconnect(self) -> None:
         for client in self._clients.get(os.getpid(), ()):
             client.close()
-
-
-def _open(settings: Settings) -> tuple[Client, ...]:
-    """Return the client for the servers, and behind it those that it makes use of."""
-    address, retry = settings.address, Retry(NoBackoff(), 0)
-    arguments = settings.arguments(retry)
-    if address.layout == "cluster":
-        node: Callable[..., Any] = ClusterNode
-        nodes = [node(host, port) for host, port in address.nodes]
-        clients: tuple[Any, ...] = (RedisCluster(startup_nodes=nodes, **arguments),)
-    elif address.layout == "sentinel":
-        sentinel: Callable[..., Any] = Sentinel
-        manager: Any = sentinel(
-            address.nodes, sentinel_kwargs=settings.sentinel_arguments(retry), **arguments
-        )
-        clients = (manager.master_for(address.service), *manager.sentinels)
-    else:
-        clients = (Redis(**arguments),)
-    return cast("tuple[Client, ...]", clients)
 
 
 def _get(client: Client, name: bytes) -> bytes | MissingType:
@@ -187,11 +185,7 @@ def _store(client: Client, todo: Store) -> bool:
 
 
 def _store_many(client: Client, todo: list[Store]) -> int:
-    with client.pipeline(transaction=False) as pipeline:
-        for one in todo:
-            pipeline.execute_command(*one.command)
-        replies = pipeline.execute(raise_on_error=False)
-    return commands.all_done(todo, replies)
+    return commands.all_done(todo, answers(client, [one.command for one in todo]))
 
 
 def _remove(client: Client, names: list[bytes]) -> int:
@@ -203,6 +197,16 @@ def _swap(client: Client, arguments: Command) -> int:
         return commands.number(client.execute_command("EVALSHA", commands.SWAP_SHA, *arguments))
     except NoScriptError:  # the first time on this server, or since it was started
         return commands.number(client.execute_command("EVAL", commands.SWAP, *arguments))
+
+
+def _swap_many(client: Client, todo: list[Command]) -> list[int]:
+    replies = answers(client, [("EVALSHA", commands.SWAP_SHA, *arguments) for arguments in todo])
+    # what did not run for want of the script is all that is said again
+    missed = [turn for turn, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    again = [("EVAL", commands.SWAP, *todo[turn]) for turn in missed]
+    for turn, reply in zip(missed, answers(client, again), strict=False):
+        replies[turn] = reply
+    return commands.numbers(replies, len(todo))
 
 
 def _scan(client: Client, pattern: bytes) -> dict[bytes, None]:

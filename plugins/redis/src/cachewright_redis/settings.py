@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,8 @@ from cachewright_redis.failure import failure
 from cachewright_redis.keyspace import Keyspace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cachewright.engine import EngineConfig
 
 PREFIX: Final = "cw:"
@@ -26,7 +29,8 @@ class Settings:
     Attributes:
         address: the servers.
         keyspace: the names of this engine's entries.
-        timeout: seconds without progress after which connecting, sending or waiting is given up.
+        timeout: seconds for connecting, greeting and waiting for the first answer together, and then of
+            silence, after which an operation is given up.
     """
 
     address: Address
@@ -53,23 +57,26 @@ class Settings:
         keyspace = Keyspace(prefix, config.namespace)
         return cls(address=Address.of(config.url), keyspace=keyspace, timeout=config.timeout)
 
-    def arguments(self, retry: object) -> dict[str, Any]:
+    def arguments(self, retry: object, client: Callable[..., object]) -> dict[str, Any]:
         """Return what the library's clients are made with.
 
         Args:
             retry: the library's object for no retries, of the right colour. Repeating a write whose
                 answer was lost would give a wrong answer, and repeating adds up over a timeout.
+            client: what decides about the arguments, which differ from version to version.
         """
         address = self.address
         arguments: dict[str, Any] = {
             "username": address.username,
             "password": address.password,
             "client_name": address.client_name,
+            "protocol": address.protocol,
             "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
             "socket_keepalive": True,
             "decode_responses": False,
             "retry": retry,
+            **_brief(client),
             **dict(address.tls_options),
         }
         if address.layout != "cluster":
@@ -81,11 +88,9 @@ class Settings:
             (arguments["host"], arguments["port"]) = address.nodes[0]
         if address.tls:
             arguments["ssl"] = True
-        if address.protocol is not None:
-            arguments["protocol"] = address.protocol
         return arguments
 
-    def sentinel_arguments(self, retry: object) -> dict[str, Any]:
+    def sentinel_arguments(self, retry: object, client: Callable[..., object]) -> dict[str, Any]:
         """Return what the clients of the sentinels are made with; see :meth:`arguments`."""
         address = self.address
         arguments: dict[str, Any] = {
@@ -93,7 +98,9 @@ class Settings:
             "password": address.sentinel_password,
             "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
+            "protocol": address.protocol,
             "retry": retry,
+            **_brief(client),
         }
         if address.tls:
             arguments |= {"ssl": True, **dict(address.tls_options)}
@@ -106,3 +113,17 @@ class Settings:
     def failed(self, operation: str, error: Exception) -> EngineError:
         """Return the engine error for what the library reported; see :func:`failure`."""
         return failure(operation, error, self.address, self.timeout)
+
+
+def _brief(client: Callable[..., object]) -> dict[str, Any]:
+    """Return what keeps a client from greeting a server with more questions than it has to ask."""
+    known = inspect.signature(client).parameters
+    brief: dict[str, Any] = {"lib_name": None, "lib_version": None}
+    if "driver_info" in known:
+        brief = {"driver_info": None}
+    if "maint_notifications_config" in known:
+        # where these are on, the library also uses a connection again on which an answer is left over
+        from redis.maint_notifications import MaintNotificationsConfig  # noqa: PLC0415 - not in every version
+
+        brief["maint_notifications_config"] = MaintNotificationsConfig(enabled=False)
+    return brief
