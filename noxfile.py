@@ -207,7 +207,7 @@ def tests(session: nox.Session) -> None:
     session.install(core("testing", "cli"), *group("test"), *data)
     session.log("Pythons found: %s; not found: %s", ", ".join(PYTHONS), ", ".join(absent()) or "none")
     if session.python == LOWEST:
-        pytest(session, *hang_ends_run(), "tests/core", "tests/workspace")
+        pytest(session, *hang_ends_run(), "tests/core", "tests/soak", "tests/workspace")
     else:
         pytest(session, *hang_ends_run(), *QUICK, "tests/core")
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import pytest
 
 from cachewright import MISSING, open_async_cache, open_cache
+from cachewright._breaker import FAILURES
 from cachewright.config import Settings
 from cachewright.engine import Capabilities, Costs, Engine, EngineInfo
 from cachewright.entry import Clock
@@ -28,7 +30,7 @@ from cachewright.errors import (
     UnserializableError,
     UnsupportedByEngineError,
 )
-from cachewright.events import EngineFailed, Hit, Miss, NotStored, Stored, Unreadable
+from cachewright.events import BreakerChanged, EngineFailed, Hit, Miss, NotStored, Stored, Unreadable
 from cachewright.hookspecs import hookimpl
 from cachewright.registry import default_registry
 
@@ -489,6 +491,7 @@ class Failing(Engine):
 
     name = "failing"
     error: Exception | None = None
+    fails: set[str] = set()
     calls: list[str] = []
 
     def __init__(self, config):
@@ -496,7 +499,7 @@ class Failing(Engine):
 
     def _do(self, operation):
         type(self).calls.append(operation)
-        if type(self).error is not None:
+        if type(self).error is not None and (not type(self).fails or operation in type(self).fails):
             raise type(self).error
 
     def get(self, key, /):
@@ -551,11 +554,37 @@ def failing():
     name = f"failing-{uuid.uuid4().hex}"
     default_registry().register(plugin, name)
     Failing.error = None
+    Failing.fails = set()
     Failing.calls = []
     logging.getLogger("cachewright").disabled = True
     yield received
     logging.getLogger("cachewright").disabled = False
     default_registry().unregister(plugin)
+
+
+PATIENCE = 20.0
+
+
+def wait_until(condition):
+    """Poll with a deadline, for what happens behind the caller."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def wait_until_back(cache, now):
+    """Let the rest be over until a probe has found the engine."""
+
+    def back():
+        now[0] += 1.0
+        return not cache.stats().engine_open
+
+    wait_until(back)
+
+
+def ticking(now):
+    return Clock(wall=lambda: now[0], monotonic=lambda: now[0])
 
 
 class TestWhenTheEngineFails:
@@ -572,7 +601,7 @@ class TestWhenTheEngineFails:
             assert cache.set("k", 1) is False
             assert cache.get_or_set("k", lambda: 42) == 42
             assert len(cache) == 0
-            assert cache.stats().errors >= 4
+            assert cache.stats().errors >= 3
         assert any(isinstance(event, EngineFailed) for event in failing)
         assert any(isinstance(event, NotStored) and event.reason == "engine" for event in failing)
 
@@ -583,20 +612,26 @@ class TestWhenTheEngineFails:
             with pytest.raises(EngineError, match="foreign"):
                 cache.get("k")
 
-    def test_an_invalidation_is_never_lost_in_silence(self, failing):
-        """delete() and clear() raise, also while the engine is left alone."""
+    def test_some_errors_in_a_row_and_it_is_left_alone(self, failing):
+        """An answer in between starts the count again."""
         with open_cache("f", engine="failing") as cache:
-            Failing.error = EngineUnavailableError("failing", "connect", "refused")
-            assert cache.get("k") is None
-            for forget in (lambda: cache.delete("k"), cache.clear):
-                with pytest.raises(EngineUnavailableError):
-                    forget()
+            for _ in range(3):
+                Failing.error = RuntimeError("foreign")
+                for _ in range(FAILURES - 1):
+                    cache.get("k")
+                Failing.error = None
+                cache.get("k")
+                assert not cache.stats().engine_open
+            Failing.error = RuntimeError("foreign")
+            Failing.calls.clear()
+            for _ in range(FAILURES + 10):
+                cache.get("k")
+            assert Failing.calls == ["get"] * FAILURES
 
     def test_an_unreachable_engine_is_left_alone_for_a_while(self, failing):
-        """It is not asked again until the rest is over, then it is, and serves again."""
+        """It is not asked again until the rest is over; then a probe asks behind the caller."""
         now = [100.0]
-        clock = Clock(wall=lambda: now[0], monotonic=lambda: now[0])
-        with open_cache("f", engine="failing", clock=clock) as cache:
+        with open_cache("f", engine="failing", clock=ticking(now)) as cache:
             cache.set("k", 1)
             Failing.error = EngineUnavailableError("failing", "connect", "refused")
             Failing.calls.clear()
@@ -605,11 +640,163 @@ class TestWhenTheEngineFails:
             assert Failing.calls == ["get"]
             now[0] += 0.6
             assert cache.get("k") is None
-            assert Failing.calls == ["get", "get"]
+            wait_until(lambda: Failing.calls == ["get", "get"])
+            assert cache.stats().engine_open
             Failing.error = None
-            now[0] += 1.1
+            wait_until_back(cache, now)
             assert cache.get("k") == 1
-            assert cache.get("k") == 1
+        changes = [(event.open, event.pending) for event in failing if isinstance(event, BreakerChanged)]
+        assert changes == [(True, 0), (False, 0)]
+
+    @pytest.mark.parametrize(
+        "error", [EngineUnavailableError("failing", "connect", "refused"), OSError(28, "full")]
+    )
+    @pytest.mark.parametrize(
+        ("forget", "debt"),
+        [
+            (lambda cache: cache.delete("k"), "delete"),
+            (lambda cache: cache.clear(), "clear"),
+            (lambda cache: cache.set("k", "new", ttl=0), "delete"),
+            (lambda cache: cache.set("k", "new"), "delete"),
+        ],
+        ids=["delete", "clear", "ttl of nothing", "set"],
+    )
+    @pytest.mark.parametrize("on_engine_error", ["compute", "raise"])
+    def test_an_invalidation_that_failed_is_made_before_anything_is_read(
+        self, failing, error, forget, debt, on_engine_error
+    ):
+        """It is queued, and under "raise" raises as well; what it removes never comes back.
+
+        A set that failed removes, too: it may have been made or not, and the old value may not stay.
+        """
+        now = [100.0]
+        with open_cache("f", engine="failing", clock=ticking(now), on_engine_error=on_engine_error) as cache:
+            cache.set("k", "old")
+            cache.set("other", 1)
+            Failing.error = error
+            if on_engine_error == "raise":
+                with pytest.raises(EngineError):
+                    forget(cache)
+            else:
+                assert not forget(cache)
+            info = cache.stats()
+            assert (info.engine_open, info.pending) == (True, 1)
+            # the engine answers again, and is not asked: the rest is not over
+            Failing.error = None
+            Failing.calls.clear()
+            for _ in range(5):
+                if on_engine_error == "raise":
+                    with pytest.raises(EngineUnavailableError):
+                        cache.get("k")
+                else:
+                    assert cache.get("k") is None
+                    assert cache.get_or_set("k", lambda: "computed") == "computed"
+            assert Failing.calls == []
+            wait_until_back(cache, now)
+            assert Failing.calls[0] == debt
+            assert cache.get("k") is None
+            assert cache.get("other") == (None if debt == "clear" else 1)
+            assert cache.stats().pending == 0
+            assert cache.set("k", "newer")
+            assert cache.get("k") == "newer"
+        changes = [(event.open, event.pending) for event in failing if isinstance(event, BreakerChanged)]
+        assert changes[-1] == (False, 1)
+
+    def test_invalidations_made_while_it_is_left_alone_are_queued_once_each(self, failing):
+        """The engine is not asked for any of them before it is back."""
+        now = [100.0]
+        with open_cache("f", engine="failing", clock=ticking(now)) as cache:
+            for key in range(5):
+                cache.set(key, key)
+            Failing.error = EngineUnavailableError("failing", "connect", "refused")
+            cache.get("k")
+            Failing.calls.clear()
+            for _ in range(3):
+                for key in range(3):
+                    assert cache.delete(key) is False
+            assert (Failing.calls, cache.stats().pending) == ([], 3)
+            Failing.error = None
+            wait_until_back(cache, now)
+            assert Failing.calls.count("delete") == 3
+            assert cache.get_many(range(5)) == {3: 3, 4: 4}
+
+    def test_an_engine_that_fails_again_while_it_is_told_stays_alone(self, failing):
+        """What it could not be told is still owed."""
+        now = [100.0]
+        with open_cache("f", engine="failing", clock=ticking(now)) as cache:
+            cache.set("k", "old")
+            Failing.error = EngineUnavailableError("failing", "connect", "refused")
+            cache.delete("k")
+            for _ in range(3):
+                Failing.calls.clear()
+                now[0] += 1.0
+                assert cache.get("k") is None
+                wait_until(lambda: Failing.calls == ["delete"])
+                assert cache.stats().pending == 1
+            Failing.error = None
+            wait_until_back(cache, now)
+            assert cache.get("k") is None
+
+    def test_a_failed_set_is_followed_by_a_delete(self, failing):
+        """The engine that refuses to write may still remove: then nothing is owed."""
+        with open_cache("f", engine="failing") as cache:
+            cache.set("k", "old")
+            Failing.calls.clear()
+            Failing.error, Failing.fails = RuntimeError("full"), {"set"}
+            assert cache.set("k", "new") is False
+            assert Failing.calls == ["set", "delete"]
+            assert (cache.get("k"), cache.stats().pending) == (None, 0)
+
+    def test_the_asynchronous_cache_keeps_the_same_promises(self, failing):
+        """Queued, not read before, and told by a task behind the caller."""
+        now = [100.0]
+
+        async def main():
+            async with open_async_cache("f", engine="failing", clock=ticking(now)) as cache:
+                await cache.set("k", "old")
+                await cache.set("other", 1)
+                Failing.error = EngineUnavailableError("failing", "connect", "refused")
+                assert await cache.delete("k") is False
+                Failing.error = None
+                Failing.calls.clear()
+                assert await cache.get("k") is None
+                assert Failing.calls == []
+                async with asyncio.timeout(PATIENCE):
+                    while (await cache.stats()).engine_open:
+                        now[0] += 1.0
+                        await cache.get("k")
+                        await asyncio.sleep(0.001)
+                assert Failing.calls[0] == "delete"
+                assert (await cache.get("k"), await cache.get("other")) == (None, 1)
+
+        asyncio.run(main())
+
+    def test_what_is_queued_is_told_without_another_call(self, failing):
+        """Soon after the engine is back, though nobody uses the cache."""
+        with open_cache("f", engine="failing") as cache:
+            cache.set("k", 1)
+            Failing.error = EngineUnavailableError("failing", "connect", "refused")
+            cache.delete("k")
+            Failing.calls = []
+            Failing.error = None
+            deadline = time.monotonic() + 60
+            while cache.lifecycle.breaker.open and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert "delete" in Failing.calls
+            assert "get" not in Failing.calls
+            assert cache.lifecycle.breaker.pending == 0
+
+    def test_what_is_queued_is_told_on_closing(self, failing):
+        """The last chance; an engine that is still down costs one attempt, and no error."""
+        for error in (None, EngineUnavailableError("failing", "connect", "refused")):
+            cache = open_cache("f", engine="failing")
+            Failing.error = EngineUnavailableError("failing", "connect", "refused")
+            cache.delete("k")
+            Failing.calls = []
+            Failing.error = error
+            cache.close()
+            assert Failing.calls == ["delete"]
+            assert cache.lifecycle.breaker.open is (error is not None)
 
     def test_damaged_entries_are_misses(self, failing):
         """Cut short, altered, foreign, empty: a miss and an event, never an exception or another value."""

@@ -38,9 +38,18 @@ def test_defaults() -> None:
     settings = Settings.resolve()
     assert settings == Settings()
     assert (settings.disable, settings.engine, settings.dir, settings.url) == (False, None, None, None)
-    assert (settings.disabled_plugins, settings.timeout, settings.max_value_bytes) == ((), 1.0, None)
+    assert (settings.disabled_plugins, settings.timeout, settings.max_value_bytes) == ((), None, None)
+    assert settings.lease == 10.0
     assert {settings.origin(name) for name in CHOICES} == {"default"}
     assert repr(settings) == "Settings()"
+
+
+def test_times_are_seconds_however_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No timeout leaves the choice to the kind of engine; a lease there always is."""
+    monkeypatch.setenv("CACHEWRIGHT_LEASE", "1500ms")
+    monkeypatch.setenv("CACHEWRIGHT_TIMEOUT", "0.25")
+    assert (Settings.resolve().lease, Settings.resolve().timeout) == (1.5, 0.25)
+    assert (Settings(lease=3).lease, Settings(lease=None).lease) == (3.0, 10.0)
 
 
 def test_precedence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -170,6 +179,12 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, variable: str, text: str, 
         ("timeout", "soon"),
         ("timeout", float("nan")),
         ("timeout", float("inf")),
+        ("lease", 0),
+        ("lease", -1),
+        ("lease", "soon"),
+        ("lease", True),
+        ("lease", float("nan")),
+        ("lease", float("inf")),
         ("max_value_bytes", -1),
         ("max_value_bytes", "1M"),
         ("redis_host", "a/b"),

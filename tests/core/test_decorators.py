@@ -552,13 +552,24 @@ class TestValues:
         with pytest.raises(UnserializableError, match="only once"):
             compute(3)
 
-    def test_generator_functions_are_refused_at_decoration(self):
-        """The error comes from the decorator."""
-        with pytest.raises(ConfigurationError, match="generator"):
+    def test_a_generator_function_yields_what_is_stored(self):
+        """Unlike a function that returns a generator, one that is a generator function can be cached."""
+        runs = []
 
-            @cached
-            def compute():
-                yield 1
+        @cached
+        def compute(n):
+            runs.append(n)
+            yield from range(n)
+
+        assert list(compute(3)) == list(compute(3)) == [0, 1, 2]
+        assert runs == [3]
+
+    def test_the_decorator_is_one_object(self):
+        """It can be picked up, passed on and printed; what it decorates with is given in the call."""
+        assert repr(cached) == "cached"
+        assert isinstance(cached, type(cached))
+        assert callable(cached(ttl=5))
+        assert next(map(cached, [abs]))(-1) == 1
 
     def test_cache_if_decides_what_is_stored(self):
         """A result that the condition refuses is returned, and computed again next time."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cachewright._envelope_parts import ROW, VerifiedBuffers, packed_meta
 from cachewright.engine import MappedBlob
-from cachewright.envelope import EXCEPTION, NEGATIVE, Envelope, Opened
+from cachewright.envelope import CLAIM, EXCEPTION, NEGATIVE, Envelope, Opened
 from cachewright.errors import EnvelopeError, UnserializableError
 from cachewright.keyring import KeyRing, prefixed
 from cachewright.suite import Blake2bSuite
@@ -88,7 +88,7 @@ buffers = st.lists(st.binary(max_size=300), max_size=4)
     version=texts,
     label=st.binary(max_size=50),
     seconds=st.floats(0, 1e9),
-    flags=st.integers(0, 3),
+    flags=st.integers(0, 7),
     generation=st.integers(0, 2**64 - 1),
     ttl=st.one_of(st.none(), st.floats(1e-3, 1e18)),
 )
@@ -267,7 +267,7 @@ def test_extreme_deadlines_are_meant_as_given(expires: float, served: bool) -> N
 @pytest.mark.parametrize(
     "given",
     [
-        {"serializer": 0}, {"serializer": 0x80}, {"serializer": 256}, {"serializer": -1}, {"flags": 4},
+        {"serializer": 0}, {"serializer": 0x80}, {"serializer": 256}, {"serializer": -1}, {"flags": 8},
         {"flags": -1}, {"seconds": math.nan}, {"seconds": -1.0}, {"seconds": math.inf}, {"created": math.nan},
         {"created": math.inf}, {"expires": math.nan}, {"soft": math.nan}, {"generation": -1},
         {"generation": 2**64},
@@ -277,6 +277,19 @@ def test_what_could_not_be_opened_is_not_sealed(given: dict[str, Any]) -> None:
     """A serializer, flag or number that makes no sense is a programming error."""
     with pytest.raises(ValueError):  # noqa: PT011 - several sentences, one meaning
         seal("chk", **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "special"),
+    [
+        ({}, False), ({"label": b"k", "seconds": 1.0, "generation": 5, "version": "v"}, False),
+        ({"flags": NEGATIVE}, True), ({"flags": EXCEPTION}, True), ({"flags": CLAIM}, True),
+        ({"tags": ("t",)}, True), ({"soft": CREATED + 5}, True), ({"soft": -5.0}, True),
+    ],
+)  # fmt: skip
+def test_what_is_more_than_a_value_says_so(given: dict[str, Any], special: bool) -> None:
+    """Flags, tags and a soft expiry make an entry special, so that the common one is opened by one test."""
+    assert envelope().open(KEY, seal("chk", **{"tags": (), **given}), now=NOW).special is special
 
 
 def test_executable_payloads_need_to_be_allowed() -> None:
@@ -293,7 +306,8 @@ def test_executable_payloads_need_to_be_allowed() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"flags": 4}, "flags"),
+        ({"flags": 8}, "flags"),
+        ({"flags": 4 | 64}, "flags"),
         ({"flags": 128}, "flags"),
         ({"serializer": 0}, "serializer"),
         ({"serializer": 255}, "serializer"),
@@ -535,3 +549,19 @@ def test_what_is_remembered_as_verified_is_these_very_bytes_under_this_very_key(
     with pytest.raises(EnvelopeError):
         envelope.open("other", blob, now=150.0)
     assert bytes(envelope.open("key", blob, now=150.0).frames[0]) == b"value"
+
+
+def test_clocks_of_hosts_may_differ_by_the_skew() -> None:
+    """An entry from a host whose clock is ahead is good within it, up to its expiry by the reader's clock."""
+    writer = envelope()
+    blob = b"".join(writer.seal(KEY, [b"value"], serializer=1, created=NOW + 60, expires=NOW + 70))
+    for skew, expected in ((0.0, "expired"), (59.9, "expired"), (60.1, None)):
+        reader = Envelope(writer.namespace, ring=None, skew=skew)
+        for _ in range(2):  # verified anew, and remembered
+            if expected is None:
+                assert reader.open(KEY, blob, now=NOW).frames[0] == b"value"
+            else:
+                with pytest.raises(EnvelopeError, match=expected):
+                    reader.open(KEY, blob, now=NOW)
+    with pytest.raises(EnvelopeError, match="expired"):
+        Envelope(writer.namespace, ring=None, skew=60.1).open(KEY, blob, now=NOW + 70)

@@ -7,12 +7,13 @@ import contextvars
 import gc
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cachewright import cached, open_async_cache, open_cache
-from cachewright._flight import ABANDONED, FlightTable
+from cachewright import _flight, cached, open_async_cache, open_cache
+from cachewright._flight import ABANDONED, ALOFT, FAILED, LANDED, FlightTable, lead, led, unlead
 
 PATIENCE = 20.0
 """Seconds after which a test that waits for another thread gives up."""
@@ -523,3 +524,199 @@ def test_a_flight_table_keeps_nothing_of_what_has_ended():
     del flight
     gc.collect()
     assert table.join("k")[1]
+
+
+@pytest.fixture(params=["thread", "task"])
+def waiting(request):
+    """Return a function that waits for a flight, in a thread or in a task of a loop."""
+
+    def in_task(table, flight, seconds=None):
+        return asyncio.run(table.wait_async(flight, seconds))
+
+    return FlightTable.wait if request.param == "thread" else in_task
+
+
+class TestWaitingForSoLong:
+    """A caller may give up, which disturbs nobody."""
+
+    @pytest.mark.parametrize("seconds", [0.0, 0.02, -1.0])
+    def test_what_does_not_end_in_time_is_neither_true_nor_false(self, waiting, seconds):
+        """Not before the time is over; the flight stays what it is."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+        begun = time.monotonic()
+        assert waiting(table, flight, seconds) is None
+        assert time.monotonic() - begun >= seconds
+        assert flight.state == ALOFT
+        assert table.join("k") == (flight, False)
+
+    @pytest.mark.parametrize("seconds", [0.0, 5.0, None, float("inf")])
+    @pytest.mark.parametrize("state", [LANDED, FAILED, ABANDONED])
+    def test_what_has_ended_needs_no_time(self, waiting, seconds, state):
+        """However it ended."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+        table.end(flight, state, error=ValueError() if state == FAILED else None)
+        assert waiting(table, flight, seconds) is True
+        assert waiting(table, flight, seconds) is True
+
+    @pytest.mark.parametrize("seconds", [PATIENCE, None, float("inf")])
+    def test_the_end_wakes_who_waits(self, waiting, seconds):
+        """All of them, with and without a limit, and after others have given up."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+        assert waiting(table, flight, 0.001) is None
+        with ThreadPoolExecutor(4) as pool:
+            futures = [pool.submit(waiting, table, flight, seconds) for _ in range(4)]
+            wait_until(pool._work_queue.empty)
+            table.end(flight, LANDED, value=5)
+            assert [future.result(PATIENCE) for future in futures] == [True] * 4
+        assert flight.result() == 5
+
+    def test_a_leader_that_is_gone_is_noticed(self, waiting, monkeypatch):
+        """The flight is abandoned, and whoever waits starts over."""
+        monkeypatch.setattr(_flight, "CHECK_SECONDS", 0.01)
+        table = FlightTable()
+        flight, _ = table.join("k")
+        thread = threading.Thread(target=table.mark_leader, args=(flight,))
+        thread.start()
+        thread.join(PATIENCE)
+        assert waiting(table, flight, PATIENCE) is True
+        assert flight.state == ABANDONED
+
+    def test_without_a_limit_there_is_one_all_the_same(self, waiting, monkeypatch, caplog):
+        """The caller computes itself, with a diagnostic."""
+        monkeypatch.setattr(_flight, "LIMIT_SECONDS", 0.01)
+        table = FlightTable()
+        flight, _ = table.join("k")
+        assert waiting(table, flight) is False
+        assert "computing the value once more" in caplog.text
+        assert flight.state == ALOFT
+
+    def test_a_circle_is_noticed_before_any_time_passes(self, waiting):
+        """Whatever the limit; and who has waited waits for nothing any more."""
+        table = FlightTable()
+        mine, _ = table.join("mine")
+        other, _ = table.join("other")
+        token = lead(mine)
+        try:
+            assert led() == (mine,)
+            assert waiting(table, mine, PATIENCE) is False
+            other.waits_for.add(mine)
+            assert waiting(table, other, PATIENCE) is False
+            other.waits_for.clear()
+            assert waiting(table, other, 0.001) is None
+            assert mine.waits_for == set()
+        finally:
+            unlead(token)
+        assert led() == ()
+
+    def test_a_cancelled_waiter_has_left(self):
+        """The flight neither ends nor remembers that its computation waits for it."""
+
+        async def main():
+            table = FlightTable()
+            flight, _ = table.join("k")
+            mine, _ = table.join("mine")
+            token = lead(mine)
+            task = asyncio.create_task(table.wait_async(flight, PATIENCE))
+            unlead(token)
+            await asyncio.sleep(0)
+            assert mine.waits_for == {flight}
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (mine.waits_for, flight.state) == (set(), ALOFT)
+            table.end(flight, LANDED)
+            await asyncio.sleep(0)
+
+        asyncio.run(main())
+
+
+class TestTable:
+    """Who can join what."""
+
+    def test_those_aloft_are_those_that_can_be_joined(self):
+        """A snapshot, in the order in which they started."""
+        table = FlightTable()
+        first, second, third = (table.join(key)[0] for key in "abc")
+        aloft = table.aloft()
+        assert aloft == [first, second, third]
+        table.end(second, LANDED)
+        table.leave(first)
+        assert table.aloft() == [third]
+        assert aloft == [first, second, third]
+
+    def test_one_that_left_goes_on_beside_the_next(self):
+        """Leaving twice, or after another took the place, changes nothing."""
+        table = FlightTable()
+        old, _ = table.join("k")
+        table.leave(old)
+        new, leads = table.join("k")
+        assert leads
+        assert new is not old
+        table.leave(old)
+        table.end(old, LANDED, value="old")
+        assert table.join("k") == (new, False)
+        assert (old.result(), len(table), table.epoch) == ("old", 1, 1)
+
+    def test_one_that_nobody_joins_is_found_all_the_same(self):
+        """By invalidations, until it ends or leaves; beside the one that callers share."""
+        table = FlightTable()
+        alone, other = table.alone("k"), table.alone("other")
+        assert (table.of("k"), len(table)) == ([alone], 0)
+        shared, leads = table.join("k")
+        assert leads
+        assert set(table.of("k")) == {shared, alone}
+        assert set(table.aloft()) == {shared, alone, other}
+        table.end(alone, LANDED, value=5)
+        assert (alone.result(), table.of("k")) == (5, [shared])
+        table.leave(other)
+        assert table.aloft() == [shared]
+        assert table.of("nothing") == []
+
+    def test_the_leader_is_the_thread_or_the_loop(self):
+        """Whoever can end it; a leader that is not known is not gone."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+        assert not flight.leader_is_gone()
+        table.mark_leader(flight)
+        assert flight.leader is threading.current_thread()
+        assert not flight.leader_is_gone()
+
+        async def main():
+            table.mark_leader(flight)
+            assert flight.leader is asyncio.get_running_loop()
+            assert not flight.leader_is_gone()
+
+        asyncio.run(main())
+        assert flight.leader_is_gone()
+
+    def test_a_callback_of_a_loop_is_led_by_the_loop(self):
+        """Not by the thread that happens to run it."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+
+        async def main():
+            loop = asyncio.get_running_loop()
+            loop.call_soon(table.mark_leader, flight)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert flight.leader is loop
+
+        asyncio.run(main())
+
+    def test_a_failure_is_raised_with_the_traceback_of_its_leader(self):
+        """As often as it is asked for."""
+        table = FlightTable()
+        flight, _ = table.join("k")
+        try:
+            {}["once"]
+        except LookupError as error:
+            table.end(flight, FAILED, error=error)
+        depths = []
+        for _ in range(5):
+            with pytest.raises(LookupError) as caught:
+                flight.result()
+            depths.append(len(caught.traceback))
+        assert len(set(depths)) == 1

@@ -9,8 +9,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from cachewright._loader import ATTACHED, CANONICAL, Loader, plain, scope_label
+from cachewright._loader import ATTACHED, CANONICAL, Loader, plain
 from cachewright.entry import MISSING
+from cachewright.freshness import Freshness
 from cachewright.keymaker import Call, KeyMaker
 
 
@@ -208,8 +209,64 @@ class TestDigestKeys:
         assert asked == [1]
 
 
-def test_what_is_kept_for_listing_is_the_scope_or_what_was_given():
-    """A function that shares a cache labels its entries with its scope."""
+def test_what_is_kept_for_listing_is_what_was_given():
+    """Also for a function that shares a cache: whose result it is is kept beside every entry."""
     assert Loader(print, "f").label is MISSING
     assert Loader(print, "f", label="k").label == "k"
-    assert Loader(print, "f", scope="s", label="k").label == scope_label("s")
+    assert Loader(print, "f", scope="s", label="k").label == "k"
+    assert Loader(print, "f", scope="s").label is MISSING
+
+
+class TestWhatACallWas:
+    """The arguments in a key, for invalidating by argument."""
+
+    @pytest.mark.parametrize(
+        ("options", "raw", "values"),
+        [
+            ({"names": ("x",), "single": True}, 7, (7,)),
+            ({"names": ("x",), "single": True}, (7, 8), ((7, 8),)),
+            ({"names": ("x", "y")}, (1, 2), (1, 2)),
+            ({"names": ("x",), "typed": True}, (1, int), (1,)),
+            ({"names": ("x",), "bound": True}, ("token", 1), (1,)),
+            ({"names": ("x",), "bound": True, "typed": True}, ("token", 1, int), (1,)),
+            ({}, (), ()),
+        ],
+    )
+    def test_values_are_the_arguments_alone(self, options, raw, values):
+        """Without the token of the instance and without types."""
+        assert Loader(print, "f", **options).values(raw) == values
+
+    @pytest.mark.parametrize("raw", [1, (1, 2), "text", (), frozenset({1})])
+    def test_a_raw_key_is_read_back_from_the_key_of_an_engine_of_objects(self, raw):
+        """With and without a scope."""
+        for scope in ("", "s"):
+            loader = Loader(print, "f", ("x",), single=True, scope=scope)
+            assert loader.raw_of(loader.object_key(raw, KEYS)) == raw
+
+    def test_arguments_without_a_hash_are_not_read_back(self):
+        """Their key is a digest."""
+        loader = Loader(print, "f", ("x",), single=True)
+        assert loader.raw_of(loader.object_key([1], KEYS)) is CANONICAL
+
+    @pytest.mark.parametrize("key", [1, (), (1, 2, 3), (ATTACHED, "other", 1), (ATTACHED, "s"), (1, "s", 2)])
+    def test_keys_of_others_in_a_shared_cache_are_told_apart(self, key):
+        """Another function's, and those that a caller chose."""
+        assert Loader(print, "f", scope="s").raw_of(key) is MISSING
+
+
+@pytest.mark.parametrize(
+    ("options", "rich", "open_tags"),
+    [
+        ({}, False, False),
+        ({"ttl": 5.0, "jitter": 0.5, "cache_if": bool}, False, False),
+        ({"freshness": Freshness()}, True, False),
+        ({"tags": lambda: ("t",)}, True, False),
+        ({"result_tags": (str,)}, True, True),
+        ({"cache_errors": ((LookupError, None),)}, True, False),
+        ({"injects": True}, True, True),
+    ],
+)
+def test_only_what_asks_for_more_than_a_look_up_takes_the_long_way(options, rich, open_tags):
+    """And only results that choose tags themselves are bound to all of them."""
+    loader = Loader(print, "f", **options)
+    assert (loader.rich, loader.open_tags) == (rich, open_tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import sys
 import threading
 import weakref
@@ -11,13 +12,13 @@ import weakref
 import pytest
 
 from cachewright import cached
-from cachewright._packing import EntryPacker, PlainPacker, SealedPacker, SerializerChain
-from cachewright.entry import MISSING, NEVER, Clock, Entry
-from cachewright.envelope import Envelope, Opened
+from cachewright._claims import TOKEN_SIZE
+from cachewright._packing import CallLabel, Draft, EntryPacker, PlainPacker, SealedPacker, SerializerChain
+from cachewright.entry import MISSING, NEVER, AgedEntry, Clock, Entry
+from cachewright.envelope import CLAIM, EXCEPTION, NEGATIVE, Envelope, Opened
 from cachewright.errors import ConfigurationError, EnvelopeError, UnserializableError
+from cachewright.freshness import Freshness
 from cachewright.serializer import Serializer, SerializerInfo
-
-NOTHING = {"ttl": None, "tags": (), "seconds": 0.0, "label": MISSING}
 
 
 class Watch:
@@ -124,7 +125,7 @@ class TestOneShotValues:
     def test_iterators_are_refused(self, packer, value):
         """With advice to return a list."""
         with pytest.raises(UnserializableError, match="return a list instead"):
-            packer.pack("k", value, **NOTHING)
+            packer.pack("k", Draft(value))
 
     def test_coroutines_are_refused(self):
         """A second await would fail."""
@@ -134,7 +135,7 @@ class TestOneShotValues:
 
         work_once = work()
         with pytest.raises(UnserializableError, match="consumed only once"):
-            PlainPacker().pack("k", work_once, **NOTHING)
+            PlainPacker().pack("k", Draft(work_once))
         assert asyncio.run(work_once) == 1
 
     @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ class TestOneShotValues:
     )
     def test_what_can_be_iterated_again_is_not_refused(self, value):
         """Nor are classes and functions."""
-        assert PlainPacker().pack("k", value, **NOTHING).stored is value
+        assert PlainPacker().pack("k", Draft(value)).stored is value
 
     def test_the_error_reaches_the_caller_of_a_decorated_function(self):
         """As for generators: a mistake in the program is not passed over."""
@@ -156,7 +157,7 @@ class TestPlain:
     def test_the_value_is_stored_as_it_is(self):
         """And comes back in an entry that never expires."""
         value = []
-        packed = PlainPacker().pack("k", value, **NOTHING)
+        packed = PlainPacker().pack("k", Draft(value))
         assert (packed.stored, packed.size) == (value, 1)
         entry = PlainPacker().unpack("k", packed.stored)
         assert entry.value is value
@@ -165,12 +166,12 @@ class TestPlain:
     def test_a_deadline_has_no_place(self):
         """A ttl on a cache without clocks is refused, not forgotten."""
         with pytest.raises(ConfigurationError, match="ttl=5"):
-            PlainPacker().pack("k", 1, **{**NOTHING, "ttl": 5})
+            PlainPacker().pack("k", Draft(1, 5))
 
     def test_a_measure_gives_the_size(self):
         """For engines that bound bytes."""
-        assert PlainPacker(len).pack("k", "four", **NOTHING).size == 4
-        assert EntryPacker(Clock(), len).pack("k", "four", **NOTHING).size == 4
+        assert PlainPacker(len).pack("k", Draft("four")).size == 4
+        assert EntryPacker(Clock(), len).pack("k", Draft("four")).size == 4
 
 
 class TestEntries:
@@ -180,7 +181,7 @@ class TestEntries:
         """Served before it, not at it, whatever the wall clock says."""
         watch = Watch()
         packer = EntryPacker(watch.clock)
-        entry = packer.pack("k", "v", **{**NOTHING, "ttl": 10.0}).stored
+        entry = packer.pack("k", Draft("v", 10.0)).stored
         watch.now += 9.999
         assert packer.unpack("k", entry) is entry
         watch.now = 1010.0
@@ -189,15 +190,22 @@ class TestEntries:
     def test_everything_that_was_said_is_kept(self):
         """Creation on the wall clock, tags, seconds and label."""
         watch = Watch()
-        stored = EntryPacker(watch.clock).pack("k", "v", ttl=None, tags=("t",), seconds=0.5, label="l").stored
-        assert (stored.created, stored.tags, stored.seconds, stored.key) == (5_001_000.0, ("t",), 0.5, "l")
+        draft = Draft("v", seconds=0.5, tags={"t": "", "u": ""}, label="l")
+        stored = EntryPacker(watch.clock).pack("k", draft).stored
+        assert type(stored) is Entry
+        assert (stored.created, stored.tags, stored.seconds, stored.key) == (
+            5_001_000.0,
+            ("t", "u"),
+            0.5,
+            "l",
+        )
         assert stored.expires == NEVER
 
     def test_private_copies_are_made_both_ways(self):
         """Neither who stores nor who reads can change what is stored."""
         packer = EntryPacker(Clock(), private_copy=True)
         value = {"inner": [1]}
-        stored = packer.pack("k", value, **NOTHING).stored
+        stored = packer.pack("k", Draft(value)).stored
         value["inner"].append("changed by the owner")
         first = packer.unpack("k", stored).value
         first["inner"].append("changed by a reader")
@@ -208,7 +216,7 @@ class TestEntries:
         with pytest.raises(
             UnserializableError, match=r'_thread.lock.*copy="value" cannot copy it: TypeError'
         ) as caught:
-            EntryPacker(Clock(), private_copy=True).pack("k", threading.Lock(), **NOTHING)
+            EntryPacker(Clock(), private_copy=True).pack("k", Draft(threading.Lock()))
         assert isinstance(caught.value.__cause__, TypeError)
 
     def test_a_stored_value_that_can_no_longer_be_copied_is_a_miss(self):
@@ -220,6 +228,62 @@ class TestEntries:
 
         with pytest.raises(EnvelopeError, match="decode"):
             EntryPacker(Clock(), private_copy=True).unpack("k", Entry(Fickle()))
+
+    def test_an_entry_with_windows_is_kept_beyond_its_ttl(self):
+        """Generated hit paths serve it up to the refresh point; it is found to the end of the windows."""
+        watch = Watch()
+        packer = EntryPacker(watch.clock)
+        draft = Draft("v", 10.0, freshness=Freshness(stale_ttl=5, error_ttl=20, refresh_at=0.8))
+        packed = packer.pack("k", draft)
+        entry = packed.stored
+        assert type(entry) is AgedEntry
+        assert (entry.expires, entry.soft, entry.until) == (1008.0, 1010.0, 1030.0)
+        assert (packed.ttl, entry.negative, entry.tokens) == (30.0, False, {})
+        watch.now = 1029.999
+        assert packer.unpack("k", entry) is entry
+        watch.now = 1030.0
+        assert packer.unpack("k", entry) is MISSING
+
+    def test_an_exception_is_met_by_no_hit_path(self):
+        """Whatever its ttl: a generated one hands out values. Windows are for values, too."""
+        watch = Watch()
+        for ttl, until in ((10.0, 1010.0), (None, NEVER)):
+            draft = Draft(("n", (), {}), ttl, freshness=Freshness(stale_ttl=5), negative=True)
+            packed = EntryPacker(watch.clock).pack("k", draft)
+            entry = packed.stored
+            assert (entry.negative, entry.expires, entry.until, packed.ttl) == (True, -NEVER, until, ttl)
+            assert EntryPacker(watch.clock).unpack("k", entry) is entry
+
+    def test_a_private_copy_keeps_what_an_aged_entry_is(self):
+        """Its clocks, its kind and its tags; only the value is another object."""
+        draft = Draft([1], 10.0, tags={"t": ""}, freshness=Freshness(stale_ttl=5))
+        packer = EntryPacker(Clock(), private_copy=True)
+        stored = packer.pack("k", draft).stored
+        copied = packer.unpack("k", stored)
+        assert (type(copied), copied.value) == (AgedEntry, [1])
+        assert copied.value is not stored.value
+        for name in ("soft", "until", "negative", "tokens", "tags", "expires", "created"):
+            assert getattr(copied, name) == getattr(stored, name)
+
+
+@pytest.mark.parametrize(
+    ("draft", "kept"),
+    [
+        (Draft(1), None),
+        (Draft(1, 10.0), 10.0),
+        (Draft(1, 0.0), 0.0),
+        (Draft(1, None, freshness=Freshness(stale_ttl=5)), None),
+        (Draft(1, 10.0, freshness=Freshness()), 10.0),
+        (Draft(1, 10.0, freshness=Freshness(stale_ttl=5)), 15.0),
+        (Draft(1, 10.0, freshness=Freshness(stale_ttl=5, error_ttl=7)), 17.0),
+        (Draft(1, 10.0, freshness=Freshness(error_ttl=math.inf)), None),
+        (Draft(1, 10.0, freshness=Freshness(stale_ttl=5), negative=True), 10.0),
+    ],
+    ids=repr,
+)
+def test_an_engine_keeps_an_entry_for_its_ttl_and_its_windows(draft, kept):
+    """``None`` for ever; an exception has no windows."""
+    assert draft.kept == kept
 
 
 class TestChain:
@@ -336,15 +400,16 @@ class TestSealed:
         )
 
     def packed(self, packer, value, **more):
-        return packer.pack("aa", value, **{**NOTHING, **more})
+        return packer.pack("aa", Draft(value, **more))
 
     def test_it_comes_back_with_its_clocks(self, packer, watch):
         """On the wall clock."""
-        packed = self.packed(packer, [1, None], ttl=10.0, tags=("t",), seconds=0.25, label=("k", 1))
+        packed = self.packed(packer, [1, None], ttl=10.0, seconds=0.25, label=("k", 1))
         blob = b"".join(packed.stored)
-        assert (packed.size, packed.serializer) == (len(blob), "spelling")
+        assert (packed.size, packed.serializer, packed.ttl) == (len(blob), "spelling", 10.0)
         entry = packer.unpack("aa", blob)
-        assert (entry.value, entry.tags, entry.seconds) == ([1, None], ("t",), 0.25)
+        assert type(entry) is Entry
+        assert (entry.value, entry.tags, entry.seconds) == ([1, None], (), 0.25)
         assert entry.expires == pytest.approx(watch.clock.wall() + 10)
         assert packer.label_of(packer.open("aa", blob)) == ("k", 1)
 
@@ -375,6 +440,122 @@ class TestSealed:
         other = SealedPacker(watch.clock, Envelope("space", ring=None), packer.chain, Raising())
         assert other.label_of(other.open("aa", blob)) is MISSING
 
+    def test_an_entry_with_windows_has_two_ends(self, packer, watch):
+        """Its ttl and the end of its windows, both on the wall clock."""
+        windows = Freshness(stale_ttl=5, error_ttl=20)
+        packed = self.packed(packer, 1, ttl=10.0, freshness=windows)
+        blob, start = b"".join(packed.stored), watch.clock.wall()
+        entry = packer.unpack("aa", blob)
+        assert type(entry) is AgedEntry
+        assert (entry.soft, entry.until) == (pytest.approx(start + 10), pytest.approx(start + 30))
+        assert (packed.ttl, entry.expires, entry.negative, entry.tokens) == (30.0, entry.soft, False, {})
+        watch.now += 29.9
+        assert packer.unpack("aa", blob).value == 1
+        watch.now += 0.1
+        assert packer.unpack("aa", blob) is MISSING
+
+    def test_windows_around_no_end_are_not_stored(self, packer):
+        """Nothing ages that lives for ever."""
+        blob = b"".join(self.packed(packer, 1, freshness=Freshness(stale_ttl=5)).stored)
+        assert type(packer.unpack("aa", blob)) is Entry
+
+    def test_endless_windows_end_never(self, packer, watch):
+        """The ttl is kept all the same."""
+        blob = b"".join(self.packed(packer, 1, ttl=10.0, freshness=Freshness(stale_ttl=math.inf)).stored)
+        watch.now += 1e8
+        entry = packer.unpack("aa", blob)
+        assert (entry.until, entry.soft) == (NEVER, pytest.approx(entry.created + 10))
+
+    def test_an_exception_comes_back_as_one(self, packer):
+        """Marked, so that nobody hands it out as a value."""
+        raised = ("builtins.LookupError", ("x",), {})
+        blob = b"".join(self.packed(packer, raised, ttl=10.0, negative=True).stored)
+        entry = packer.unpack("aa", blob)
+        assert (entry.negative, entry.value) == (True, raised)
+        assert packer.open("aa", blob).flags == EXCEPTION
+
+    @pytest.mark.parametrize(
+        "tokens",
+        [{"t": "ab"}, {"user:7": "00ff", "": "11", ":": "22", "\ud800": "33", "é\0": "", "x" * 5000: "44"}],
+    )
+    def test_tags_come_back_with_their_tokens(self, packer, tokens):
+        """Whatever text a tag is, and in their order."""
+        entry = packer.unpack("aa", b"".join(self.packed(packer, 1, tags=tokens).stored))
+        assert (list(entry.tokens.items()), entry.tags) == (list(tokens.items()), tuple(tokens))
+
+    def test_equal_values_are_never_the_same_bytes(self, packer):
+        """So that a compare-and-set tells a value from the one that it replaced."""
+        blobs = {b"".join(self.packed(packer, 1, ttl=10.0).stored) for _ in range(200)}
+        assert len(blobs) == 200
+
+    def test_a_call_is_kept_as_digests(self, packer):
+        """Whose it is and of which arguments, beside keys that a caller chose."""
+        for label in (
+            CallLabel("", ()),
+            CallLabel("m.f", (b"0123456789",)),
+            CallLabel("\ud800:é", (b"C" * 10, bytes(10), b"\xff" * 10)),
+        ):
+            blob = b"".join(self.packed(packer, 1, label=label).stored)
+            found = packer.label_of(packer.open("aa", blob))
+            assert type(found) is CallLabel
+            assert found == label
+
+
+class TestClaims:
+    """What stands in a store for a value that is being computed."""
+
+    TOKEN = b"t" * TOKEN_SIZE
+
+    @pytest.fixture
+    def watch(self):
+        return Watch()
+
+    @pytest.fixture
+    def envelope(self):
+        return Envelope("space", ring=None)
+
+    @pytest.fixture
+    def packer(self, watch, envelope):
+        return SealedPacker(watch.clock, envelope, SerializerChain([info(Spelling, 1)]), Spelling())
+
+    def test_a_claim_is_no_entry(self, packer):
+        """It is a miss, and is read back as what it is."""
+        blob = packer.claim("aa", self.TOKEN + b"realm-1f", {"t": "ab"}, ("k", 1), expires=None)
+        assert packer.unpack("aa", blob) is MISSING
+        claim = packer.claim_of("aa", blob)
+        assert (claim.token, claim.owner, claim.tags) == (self.TOKEN, "realm-1f", {"t": "ab"})
+        assert packer.label_of(packer.open("aa", blob)) == ("k", 1)
+
+    def test_a_claim_ends_with_its_lease(self, packer, watch):
+        """Where the engine knows no deadlines."""
+        blob = packer.claim("aa", self.TOKEN, {}, MISSING, expires=watch.clock.wall() + 10)
+        assert packer.claim_of("aa", blob) is not None
+        watch.now += 10
+        assert packer.claim_of("aa", blob) is None
+        assert packer.unpack("aa", blob) is MISSING
+
+    def test_everything_else_is_no_claim(self, packer):
+        """Nothing, a value, an exception, garbage, and the claim on another key."""
+        value = b"".join(packer.pack("aa", Draft(1)).stored)
+        exception = b"".join(packer.pack("aa", Draft(1, negative=True)).stored)
+        other = packer.claim("bb", self.TOKEN, {}, MISSING, expires=None)
+        for stored in (MISSING, value, exception, other, b"", b"\0" * 200, value[:-1]):
+            assert packer.claim_of("aa", stored) is None
+
+    @pytest.mark.parametrize("flags", [CLAIM, CLAIM | EXCEPTION, CLAIM | NEGATIVE, 7])
+    @pytest.mark.parametrize("payload", [b"", b"1", b"x" * 15, b"t" * 16 + b"\xff\0-z", bytes(5000)])
+    def test_a_forged_claim_is_a_miss_and_nothing_worse(self, packer, envelope, flags, payload):
+        """Its payload is never decoded as a value, and who claims it counts as alive."""
+        blob = b"".join(
+            envelope.seal(
+                "aa", [payload, b"more"], serializer=1, created=0.0, tags=("no token",), flags=flags
+            )
+        )
+        assert packer.unpack("aa", blob) is MISSING
+        claim = packer.claim_of("aa", blob)
+        assert claim.token == payload[:TOKEN_SIZE]
+        assert not claim.abandoned
+
 
 def test_what_a_packed_value_refers_to_is_let_go_with_it():
     """No packer keeps values."""
@@ -384,7 +565,7 @@ def test_what_a_packed_value_refers_to_is_let_go_with_it():
 
     value = Value()
     reference = weakref.ref(value)
-    packed = EntryPacker(Clock()).pack("k", value, **NOTHING)
+    packed = EntryPacker(Clock()).pack("k", Draft(value))
     del value, packed
     gc.collect()
     assert reference() is None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachewright._spec import DEFAULT_MAXSIZE, Spec
@@ -115,6 +115,13 @@ def test_the_default_bound_is_told_apart_from_the_same_number():
     assert DEFAULT_MAXSIZE == 1024
 
 
+def test_entries_that_have_to_be_judged_are_asked_for():
+    """By those who decorate functions, never by whoever opens a cache."""
+    assert spec().aged is False
+    assert spec(aged=True).aged is True
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine decides nothing
 @given(
     choices=st.dictionaries(
         st.sampled_from(

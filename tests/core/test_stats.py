@@ -91,7 +91,7 @@ class TestCounters:
         for number, name in enumerate(Counters.__slots__, 1):
             for _ in range(number):
                 getattr(counters, name).add()
-        assert [getattr(counters, name).count for name in Counters.__slots__] == list(range(1, 9))
+        assert [getattr(counters, name).count for name in Counters.__slots__] == list(range(1, 11))
         counters.reset()
         assert not any(getattr(counters, name).count for name in Counters.__slots__)
 
@@ -99,13 +99,14 @@ class TestCounters:
         """Hits are look-ups that were no misses."""
         counters = Counters()
         for name, times in {"calls": 10, "misses": 3, "loads": 2, "coalesced": 1, "stored": 4, "refused": 5,
-                            "unreadable": 6, "errors": 7}.items():  # fmt: skip
+                            "unreadable": 6, "errors": 7, "stale": 8, "refreshes": 9}.items():  # fmt: skip
             for _ in range(times):
                 getattr(counters, name).add()
         info = counters.snapshot(maxsize=8, currsize=2)
         assert tuple(info) == (7, 3, 8, 2)
         assert (info.loads, info.coalesced, info.stored, info.refused) == (2, 1, 4, 5)
-        assert (info.unreadable, info.errors) == (6, 7)
+        assert (info.unreadable, info.errors, info.stale, info.refreshes) == (6, 7, 8, 9)
+        assert (info.engine_open, info.pending) == (False, 0)
 
     def test_hits_never_come_out_negative(self):
         """A refresh or a reset between the two counts may leave more misses than calls."""

@@ -18,7 +18,7 @@ from cachewright.entry import Entry
 
 NAMES = (
     "a", "b", "p0", "p1", "rest", "more", "type", "id", "zip", "dict", "sorted", "tuple", "map", "_", "_read",
-    "_made", "_entry", "_key", "_keywords", "_calls", "wrapper", "name", "ä",
+    "_made", "_entry", "_inner", "_item", "_key", "_keywords", "_calls", "wrapper", "name", "ä",
 )  # fmt: skip
 """Parameter names, most of which the source of a wrapper uses as well."""
 
@@ -326,6 +326,123 @@ class TestModes:
         found = asyncio.run(wrapped.function(1))
         assert found == ("computed" if mode == "call" else "hit")
         assert asyncio.run(wrapped.function(2)) == "computed"
+
+
+class TestStreams:
+    """Wrappers of generator functions are generator functions."""
+
+    @staticmethod
+    def collected(function, args, kwargs, *, asynchronous):
+        async def collect():
+            return [item async for item in function(*args, **kwargs)]
+
+        return asyncio.run(collect()) if asynchronous else [*function(*args, **kwargs)]
+
+    @staticmethod
+    def streaming(wrapped, *, asynchronous):
+        """Have the misses of ``wrapped`` yield "first" and "second"."""
+
+        def generate(loader, key, args, kwargs):
+            wrapped.miss(loader, key, args, kwargs)
+            yield "first"
+            yield "second"
+
+        async def generate_async(*miss):
+            for item in generate(*miss):
+                yield item
+
+        wrapped.names["_miss"] = generate_async if asynchronous else generate
+        return wrapped
+
+    @settings(max_examples=100, deadline=None)
+    @given(source=signatures(), call=CALLS, asynchronous=st.booleans(), custom=st.booleans(), data=st.data())
+    def test_any_call_of_any_signature_is_bound_as_by_the_interpreter(
+        self, source, call, asynchronous, custom, data
+    ):
+        """Wrong calls are refused at once; the items are those of the miss; one call is counted."""
+        fn = function_of(source)
+        if data.draw(st.booleans()):
+            call = completed(call, inspect.signature(fn), data)
+        args, kwargs = call
+        expected = bound(fn, args, kwargs)
+        wrapped = Wrapped(fn, streams=True, awaits=asynchronous, custom=custom, mode="call")
+        self.streaming(wrapped, asynchronous=asynchronous)
+        if expected is None:
+            with pytest.raises(TypeError):
+                wrapped.function(*args, **kwargs)
+            return
+        found = self.collected(wrapped.function, args, kwargs, asynchronous=asynchronous)
+        assert found == ["first", "second"]
+        [(key, given_args, given_kwargs)] = wrapped.missed
+        assert bound(fn, given_args, given_kwargs) == expected
+        assert wrapped.key_of(*args, **kwargs) == (key, given_args, given_kwargs)
+        assert wrapped.calls.__length_hint__() == 1_000_000 - 1
+
+    @pytest.mark.parametrize("asynchronous", [False, True])
+    @pytest.mark.parametrize("mode", ["value", "entry", "call"])
+    def test_it_is_a_generator_function_and_runs_nothing_before_the_first_item(self, asynchronous, mode):
+        """Neither is the call counted, nor the key made, nor a hit read, whatever the mode."""
+        wrapped = Wrapped(lambda x: x, streams=True, awaits=asynchronous, mode=mode, read={1: "not for you"})
+        self.streaming(wrapped, asynchronous=asynchronous)
+        check = inspect.isasyncgenfunction if asynchronous else inspect.isgeneratorfunction
+        assert check(wrapped.function)
+        waiting = wrapped.function(1)
+        assert wrapped.missed == []
+        assert wrapped.calls.__length_hint__() == 1_000_000
+        if asynchronous:
+            asyncio.run(waiting.aclose())
+        else:
+            assert next(waiting) == "first"
+            assert wrapped.calls.__length_hint__() == 1_000_000 - 1
+        assert len(wrapped.missed) == (0 if asynchronous else 1)
+
+    def test_what_is_sent_thrown_or_closed_reaches_the_inner_generator(self):
+        """It is at once closed with the outer one."""
+        seen = []
+
+        def generate(*miss):
+            try:
+                seen.append((yield 1))
+                yield 2
+            except ValueError as error:
+                seen.append(str(error))
+                yield 3
+            finally:
+                seen.append("closed")
+
+        wrapped = Wrapped(lambda x: x, streams=True, mode="call")
+        wrapped.names["_miss"] = generate
+        outer = wrapped.function(1)
+        assert [next(outer), outer.send("sent"), outer.throw(ValueError("thrown"))] == [1, 2, 3]
+        outer.close()
+        assert seen == ["sent", "thrown", "closed"]
+
+    @pytest.mark.parametrize("leave", ["aclose", "athrow"])
+    def test_leaving_an_asynchronous_generator_closes_the_inner_one_before_it_returns(self, leave):
+        """Not whenever the garbage collector finds it."""
+        seen = []
+
+        async def generate(*miss):
+            try:
+                yield 1
+                yield 2
+            finally:
+                await asyncio.sleep(0)
+                seen.append("closed")
+
+        async def main():
+            outer = wrapped.function(1)
+            assert await anext(outer) == 1
+            if leave == "aclose":
+                await outer.aclose()
+            else:
+                with pytest.raises(ValueError, match="mine"):
+                    await outer.athrow(ValueError("mine"))
+            assert seen == ["closed"]
+
+        wrapped = Wrapped(lambda x: x, streams=True, awaits=True, mode="call")
+        wrapped.names["_miss"] = generate
+        asyncio.run(main())
 
 
 class TestTemplates:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any, assert_type
 
-from cachewright import MISSING, AsyncCache, Cache, cached, open_async_cache, open_cache
+from cachewright import (
+    INJECTED,
+    MISSING,
+    AsyncCache,
+    Cache,
+    Freshness,
+    LoadContext,
+    cached,
+    open_async_cache,
+    open_cache,
+)
 from cachewright.explanation import Explanation
 from cachewright.stats import CacheInfo
 
@@ -151,3 +161,99 @@ async def open_async_caches() -> None:
     async with open_async_cache("models") as cache:
         assert_type(cache, AsyncCache)
         assert_type(await cache.delete("k"), bool)
+
+
+@cached(
+    freshness=Freshness(
+        ttl="1m", stale_ttl=timedelta(hours=1), error_ttl=60, refresh_at=0.8, on_error=OSError
+    ),
+    tags=("user:{user}", lambda result: [f"city:{result}"]),
+    cache_errors={KeyError: "30s", ValueError: None},
+)
+def city(user: int) -> str:
+    return str(user)
+
+
+@cached(
+    ttl=60,
+    freshness=Freshness(early="xfetch", beta=2.0, on_error=lambda error: not error.args),
+    tags="user:{user}",
+    cache_errors=(KeyError, OSError),
+)
+async def country(user: int) -> str:
+    return str(user)
+
+
+@cached(ttl="10m", tags=["all"], cache_errors=LookupError)
+def price(symbol: str, *, ctx: LoadContext = INJECTED) -> float:
+    ctx.ttl = timedelta(seconds=5)
+    ctx.tags.append("market:x")
+    if ctx.stale_value is not MISSING:
+        ctx.no_store()
+    return float(len(symbol))
+
+
+async def freshness_and_tags() -> None:
+    assert_type(city(7), str)
+    assert_type(city.invalidate_where(user=7), int)
+    assert_type(city.cache.invalidate_tags("user:7", "city:x"), int | None)
+    assert_type(city.cache_info().stale, int)
+    assert_type(city.cache_info().engine_open, bool)
+    assert_type(await country(7), str)
+    assert_type(await country.invalidate_where(user=7), int)
+    assert_type(await country.cache.invalidate_tags("user:7"), int | None)
+    assert_type(price("x"), float)
+    assert_type(price("x", ctx=LoadContext()), float)
+
+
+@cached(ttl=60)
+def rows(table: str) -> Iterator[int]:
+    yield len(table)
+
+
+@cached
+async def events(topic: str) -> AsyncIterator[str]:
+    yield topic
+
+
+async def generators() -> None:
+    assert_type(rows("t"), Iterator[int])
+    assert_type(list(rows("t")), list[int])
+    assert_type(rows.refresh("t"), Iterator[int])
+    assert_type(rows.is_cached("t"), bool)
+    assert_type(events("t"), AsyncGenerator[str, None])
+    assert_type(events.invalidate("t"), Awaitable[bool])
+    assert_type(events.refresh("t"), AsyncGenerator[str, None])
+    assert_type([event async for event in events("t")], list[str])
+
+
+@cached.many("ids", ttl="10m", tags="user:{ids}")
+def users(ids: list[int], *, full: bool = False) -> dict[int, str]:
+    return {number: str(full) for number in ids}
+
+
+@cached.many("ids")
+def lengths(ids: list[str]) -> list[int]:
+    return [len(text) for text in ids]
+
+
+@cached.many("ids")
+async def teams(ids: list[int]) -> Mapping[int, bytes]:
+    return dict.fromkeys(ids, b"")
+
+
+@cached.many("ids", persist=True, engine="sqlite")
+async def scores(ids: list[int]) -> list[float]:
+    return [float(number) for number in ids]
+
+
+async def batches() -> None:
+    assert_type(users([1, 2], full=True), dict[int, str])
+    assert_type(users.refresh([1]), dict[int, str])
+    assert_type(users.invalidate([1]), bool)
+    assert_type(users.put({1: "x"}, [1]), bool)
+    assert_type(lengths(["a"]), dict[Any, int])
+    assert_type(await teams([1]), dict[int, bytes])
+    assert_type(await teams.is_cached([1]), bool)
+    assert_type(await scores([1]), dict[Any, float])
+    assert_type(await scores.refresh([1]), dict[Any, float])

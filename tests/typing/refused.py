@@ -7,7 +7,7 @@ A comment that ignores an error is an error itself once there is nothing to igno
 
 from __future__ import annotations
 
-from cachewright import cached, open_cache
+from cachewright import Freshness, LoadContext, cached, open_cache
 
 
 @cached
@@ -82,3 +82,48 @@ def wrong_choices() -> None:
     cached("name")  # type: ignore[call-overload]
     open_cache(scope="planet")  # type: ignore[arg-type]
     open_cache("name", "memory")  # type: ignore[call-arg]
+    cached(freshness="1m")  # type: ignore[call-overload]
+    cached(tags=7)  # type: ignore[call-overload]
+    cached(tags=("a", 7))  # type: ignore[arg-type]
+    cached(cache_errors="KeyError")  # type: ignore[arg-type]
+    cached(cache_errors=(KeyError, 5))  # type: ignore[arg-type]
+    cached(cache_errors=KeyboardInterrupt)  # type: ignore[arg-type]
+
+
+def wrong_windows() -> None:
+    Freshness(60)  # type: ignore[call-arg]
+    Freshness(stale=60)  # type: ignore[call-arg]
+    Freshness(stale_ttl=None)  # type: ignore[arg-type]
+    Freshness(early="sometimes")  # type: ignore[arg-type]
+    Freshness(refresh_at="80%")  # type: ignore[arg-type]
+    Freshness().ttl = 60  # type: ignore[misc]
+
+
+@cached
+def price(symbol: str, *, ctx: LoadContext = None) -> float:  # type: ignore[assignment]
+    ctx.tags = "market:x"  # type: ignore[assignment]
+    ctx.tag("market:x")  # type: ignore[attr-defined]
+    return float(len(symbol))
+
+
+@cached.many("ids")
+def users(ids: list[int]) -> dict[int, str]:
+    return dict.fromkeys(ids, "")
+
+
+@cached.many("ids")
+async def teams(ids: list[int]) -> list[str]:
+    return [str(number) for number in ids]
+
+
+async def wrong_batches() -> None:
+    users(1)  # type: ignore[arg-type]
+    users(["a"])  # type: ignore[list-item]
+    names: list[str] = users([1])  # type: ignore[assignment]
+    found: dict[int, str] = teams([1])  # type: ignore[assignment]
+    await teams("1")  # type: ignore[arg-type]
+    cached.many()  # type: ignore[call-arg]
+    cached.many(users)  # type: ignore[arg-type]
+    cached.many("ids", eviction="lru")  # type: ignore[call-arg]
+    cached.many("ids")(len)  # type: ignore[arg-type]
+    print(names, found)

@@ -11,18 +11,23 @@ if TYPE_CHECKING:
     from cachewright.aio import AsyncCache
     from cachewright.cache import Cache
     from cachewright.config import Settings, configure
+    from cachewright.context import INJECTED, LoadContext
     from cachewright.decorators import cached
     from cachewright.entry import MISSING
     from cachewright.factory import open_async_cache, open_cache, plugins, rank
+    from cachewright.freshness import Freshness
     from cachewright.selector import Ranking
     from cachewright.workload import Workload
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "INJECTED",
     "MISSING",
     "AsyncCache",
     "Cache",
+    "Freshness",
+    "LoadContext",
     "Ranking",
     "Settings",
     "Workload",
@@ -38,9 +43,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "INJECTED": "context",
     "MISSING": "entry",
     "AsyncCache": "aio",
     "Cache": "cache",
+    "Freshness": "freshness",
+    "LoadContext": "context",
     "Ranking": "selector",
     "Settings": "config",
     "Workload": "workload",

@@ -33,7 +33,7 @@ class Opened:
     Attributes:
         serializer: id of the serializer of ``frames``.
         codec: id of the codec, already undone.
-        flags: ``NEGATIVE``, ``EXCEPTION``.
+        flags: ``NEGATIVE``, ``EXCEPTION``, ``CLAIM``.
         created: seconds since the epoch, at most a microsecond before what was sealed.
         expires: hard expiry in seconds since the epoch, never after what was sealed; ``None`` if none.
         soft: the same for the soft expiry.
@@ -44,11 +44,12 @@ class Opened:
         tags: tags given at storing time.
         version: version of the function.
         label: encoded form of the key as the caller wrote it, empty if not kept.
+        special: whether flags, tags or a soft expiry say more than that here is a value.
     """
 
     __slots__ = (
         "codec", "created", "expires", "flags", "frames", "generation", "label",
-        "seconds", "serializer", "size", "soft", "tags", "version",
+        "seconds", "serializer", "size", "soft", "special", "tags", "version",
     )  # fmt: skip
 
     serializer: int
@@ -64,6 +65,7 @@ class Opened:
     tags: tuple[str, ...]
     version: str
     label: bytes
+    special: bool
 
     def __repr__(self) -> str:
         return f"Opened(serializer={self.serializer:#04x}, size={self.size}, expires={self.expires})"

@@ -12,6 +12,8 @@ from cachewright.stats import Counters
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+    from cachewright._negative import CacheErrors
+    from cachewright.freshness import Freshness
     from cachewright.keymaker import KeyMaker
 
 _PLAIN = frozenset({int, str, bytes, bool, NoneType})
@@ -48,22 +50,34 @@ class Loader:
         scope: namespace inside a shared cache; empty for a function with a cache of its own.
         version: changes every stored key when it changes; where a callable is given, it is asked once,
             for the first stored key: a fingerprint has to see helpers that are defined further down.
-        label: kept beside stored values for listing; ``MISSING`` for nothing.
+        label: the key, where the caller chose it: kept beside the value for listing.
+        freshness: windows around the end of the ttl; ``None`` for none.
+        tags: returns the tags of a call, given its arguments.
+        result_tags: return further tags, given the result.
+        cache_errors: exceptions that are remembered.
+        injects: whether the function wants a :class:`LoadContext`.
+        rich: whether any of the last five asks for more than look-up, computation and storing.
     """
 
     __slots__ = (
         "_version",
         "bound",
+        "cache_errors",
         "cache_if",
         "counters",
         "fn",
+        "freshness",
+        "injects",
         "jitter",
         "label",
         "name",
         "names",
+        "result_tags",
+        "rich",
         "scope",
         "single",
         "single_flight",
+        "tags",
         "ttl",
         "typed",
     )
@@ -85,6 +99,11 @@ class Loader:
         scope: str = "",
         version: str | Callable[[], str] = "",
         label: object = MISSING,
+        freshness: Freshness | None = None,
+        tags: Callable[..., tuple[str, ...]] | None = None,
+        result_tags: tuple[Callable[[Any], Any], ...] = (),
+        cache_errors: CacheErrors = (),
+        injects: bool = False,
     ) -> None:
         self.fn = fn
         self.name = name
@@ -99,7 +118,13 @@ class Loader:
         self.counters = Counters() if counters is None else counters
         self.scope = scope
         self._version = version
-        self.label = scope_label(scope) if scope else label
+        self.label = label
+        self.freshness = freshness
+        self.tags = tags
+        self.result_tags = result_tags
+        self.cache_errors = cache_errors
+        self.injects = injects
+        self.rich = bool(freshness or tags or result_tags or cache_errors or injects)
 
     @property
     def version(self) -> str:
@@ -128,16 +153,38 @@ class Loader:
         prefix = f"{len(self.scope)}:{self.scope}{version}".encode("utf-8", "surrogatepass")
         return blake2b(prefix + bytes.fromhex(digest), digest_size=20, person=b"scoped").hexdigest()
 
-    def _call(self, raw: Any) -> Call:
+    def values(self, raw: Any) -> tuple[Any, ...]:
+        """Return the values of :attr:`names` in a raw key."""
         values = (raw,) if self.single else raw
         if self.bound:
             values = values[1:]
-        return Call(self.name, self.names, values[: len(self.names)], typed=self.typed)
+        return cast("tuple[Any, ...]", values[: len(self.names)])
+
+    def raw_of(self, object_key: Any) -> Any:
+        """Return the raw key in the key of an engine of objects.
+
+        ``MISSING`` if it is the key of another function, ``CANONICAL`` if it tells nothing about arguments.
+        """
+        raw: Any = object_key
+        if self.scope:
+            shape = _parts(raw)
+            if len(shape) != 3 or shape[0] is not ATTACHED or shape[1] != self.scope:
+                return MISSING
+            raw = shape[2]
+        return CANONICAL if any(part is CANONICAL for part in _parts(raw)) else raw
+
+    @property
+    def open_tags(self) -> bool:
+        """Whether a result may have tags that are not known before it is computed."""
+        return self.injects or bool(self.result_tags)
+
+    def _call(self, raw: Any) -> Call:
+        return Call(self.name, self.names, self.values(raw), typed=self.typed)
 
 
-def scope_label(scope: str) -> tuple[str, str]:
-    """Return what is kept beside stored results of a function that shares a cache."""
-    return ("function", scope)
+def _parts(key: object) -> tuple[Any, ...]:
+    parts: Any = key
+    return parts if type(key) is tuple else ()
 
 
 def plain(key: object) -> bool:

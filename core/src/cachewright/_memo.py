@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
-from cachewright._loader import Loader, plain
+from cachewright._loader import CANONICAL, Loader, plain
+from cachewright._packing import CallLabel
+from cachewright._tags import checked_tags
 from cachewright._tokens import Tokens
 from cachewright._wrappers import Mode, Shape, key_function, renamed, wrapper
 from cachewright.entry import MISSING
-from cachewright.errors import ClosedError, ConfigurationError, EngineError
+from cachewright.errors import ClosedError, ConfigurationError, EngineError, UnsupportedByEngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FunctionType
 
+    from cachewright._packing import Draft
     from cachewright._spec import Spec
     from cachewright.aio import AsyncCache
     from cachewright.cache import Cache
     from cachewright.explanation import Explanation
     from cachewright.keymaker import KeyMaker
     from cachewright.stats import CacheInfo
+
+
+class Located(NamedTuple):
+    """A call: the engine's key, the raw key, and what to call the function with."""
+
+    key: Any
+    raw: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
 
 CacheT = TypeVar("CacheT", bound="Cache | AsyncCache")
 
@@ -105,7 +118,8 @@ class _Memo(ABC, Generic[CacheT]):
         self._cache = cache
         self._lock = threading.RLock()
         self._tokens = Tokens()
-        self._reader: Any = None
+        self._reader: Any = {}
+        self._opened = False
         names |= {
             "_read": {},
             "_calls": loader.counters.calls.source,
@@ -123,16 +137,17 @@ class _Memo(ABC, Generic[CacheT]):
     def open(self) -> CacheT:
         """Return the cache, opened on first use."""
         cache = self._cache
-        if cache is not None and self._reader is not None:
+        if cache is not None and self._opened:
             return cache
         with self._lock:
             cache = self._cache = self._build() if self._cache is None else self._cache
-            if self._reader is None:
+            if not self._opened:
                 self._specialise(cache)
                 self.function.cache = cache  # type: ignore[attr-defined] # part of the public face
                 with _switch:
                     _memos.add(self)
                     self.connect()
+                    self._opened = True  # last: another thread goes on with what is in place by now
         return cache
 
     @abstractmethod
@@ -151,9 +166,12 @@ class _Memo(ABC, Generic[CacheT]):
                     f" {life.info.name!r} outlives its instances (or pass key=)",
                 )
             require_stable_name(self._spec.namespace, f"engine {life.info.name!r}")
+            if (self._loader.tags or self._loader.open_tags) and not life.can_tag:
+                raise UnsupportedByEngineError(life.info.name, "tags", life.alternatives("compare_and_set"))
         mode: Mode = "call"
         reader = None
-        if life.holds_objects and not life.listeners and not self._loader.scope and self._spec.copy is None:
+        direct = not (life.listeners or self._loader.scope or self._spec.copy or self._indirect())
+        if life.holds_objects and direct:
             reader = cache.reader()
             if reader is not None:
                 mode = "value" if self._plain() else "entry"
@@ -163,8 +181,12 @@ class _Memo(ABC, Generic[CacheT]):
             self._shape = self._shape._replace(mode=mode)
             self.function.__code__ = renamed(self._signature, self._shape)
 
+    def _indirect(self) -> bool:
+        """Whether a hit is more than a look-up of one key."""
+        return self._shape.streams or self._names["_calls"] is not self._loader.counters.calls.source
+
     def _plain(self) -> bool:
-        return self._spec.ttl is None and self._spec.copy is None
+        return self._spec.ttl is None and self._spec.copy is None and not self._spec.aged
 
     def connect(self) -> None:
         """Put the cache, or its bypass while caching is disabled, behind the wrapper."""
@@ -172,8 +194,13 @@ class _Memo(ABC, Generic[CacheT]):
             self._names["_read"] = {}
             self._names["_miss"] = self._bypass
         else:
-            self._names["_miss"] = self._resolve_bound if self._shape.bound else self.open().resolve
+            self._names["_miss"] = self._resolver()
             self._names["_read"] = self._reader
+
+    def _resolver(self) -> Callable[..., Any]:
+        """Return what answers the calls that the wrapper cannot."""
+        cache: Any = self._cache  # open by now, but perhaps not marked so
+        return self._resolve_bound if self._shape.bound else cache.resolve
 
     def _off(self) -> bool:
         if _disabled:
@@ -208,9 +235,7 @@ class _Memo(ABC, Generic[CacheT]):
 
     # The function object is the API -------------------------------------------------------------------
 
-    def _located(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    def _located(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Located:
         """Return the engine's key of a call, and the call bound to the signature."""
         if self._key is None:
             self._key = key_function(self._signature, self._shape, self._names)
@@ -218,7 +243,54 @@ class _Memo(ABC, Generic[CacheT]):
         if self._loader.bound:
             self._check_instance(args[0])
             raw = (self._tokens.of(args[0], self._loader.name), *raw)
-        return self.open().lifecycle.call_key(self._loader, raw), args, kwargs
+        return Located(self.open().lifecycle.call_key(self._loader, raw), raw, args, kwargs)
+
+    def _draft(self, located: Located, value: object) -> Draft:
+        """Return the draft of a value that is to be stored as the result of a call."""
+        loader = self._loader
+        tags = () if loader.tags is None else loader.tags(*located.args, **located.kwargs)
+        for result_tags in loader.result_tags:
+            tags = (*tags, *checked_tags(result_tags(value)))
+        return self.open().lifecycle.call_draft(loader, located.raw, value, tags)
+
+    def _matcher(self, arguments: dict[str, Any]) -> Callable[[Any, Any], bool]:
+        """Return what tells whether an entry is the result of a call with these arguments.
+
+        What does not say with which arguments it was called counts as one: better to compute a result
+        again than to serve one that was meant to go.
+        """
+        loader, life = self._loader, self.open().lifecycle
+        names = [name.lstrip("*") for name in loader.names]
+        unknown = [name for name in arguments if name not in names]
+        if unknown or not arguments:
+            message = (
+                f"invalidate_where() of {loader.name} takes parameters that are part of the key"
+                f" ({', '.join(names) or 'there are none'}), not {', '.join(unknown) or 'nothing'}"
+            )
+            raise TypeError(message)
+        keywords = next((name[2:] for name in loader.names if name.startswith("**")), None)
+        if keywords in arguments:  # as they are in a key
+            arguments[keywords] = tuple(sorted(arguments[keywords].items()))
+        wanted = {names.index(name): life.part(value) for name, value in arguments.items()}
+
+        def of_objects(key: Any, _stored: Any) -> bool:
+            raw = loader.raw_of(key)
+            if raw is MISSING or raw is CANONICAL:
+                return raw is CANONICAL
+            values = loader.values(raw)
+            return all(life.part(values[at]) == part for at, part in wanted.items())
+
+        def of_bytes(key: Any, stored: Any) -> bool:
+            label = life.label_in_store(key, stored)
+            if not isinstance(label, CallLabel):
+                return not loader.scope
+            if label.scope != loader.scope:
+                return False
+            return len(label.parts) != len(names) or all(
+                label.parts[at] == part for at, part in wanted.items()
+            )
+
+        return of_objects if life.holds_objects else of_bytes
 
     def _check_instance(self, instance: Any) -> None:
         # Attributes of a method are those of the function: they do not know the instance they were
@@ -266,7 +338,8 @@ class _Memo(ABC, Generic[CacheT]):
             inner = self._cache.lifecycle.counters  # its store is ours alone
             info.stored, info.refused = inner.stored.count, inner.refused.count
             info.unreadable, info.errors = inner.unreadable.count, inner.errors.count
-        return info
+            info.stale += inner.stale.count
+        return info if self._cache is None else self._cache.lifecycle.described(info)
 
     def _dead_keys(self, keys: list[Any]) -> list[Any]:
         dead: set[Any] = set()
@@ -324,7 +397,8 @@ class Memo(_Memo["Cache"]):
         """Remove all entries of this function, and start its statistics at zero."""
         cache = self.open()
         if self._loader.scope:
-            cache.clear_scope(self._loader.scope)
+            scope = self._loader.scope
+            cache.drop_where(lambda key, stored: cache.lifecycle.in_scope(scope, key, stored))
         else:
             cache.clear()
             cache.lifecycle.counters.reset()
@@ -332,8 +406,7 @@ class Memo(_Memo["Cache"]):
 
     def peek(self, *args: Any, **kwargs: Any) -> Any:
         """Return the stored result of a call, ``MISSING`` if there is none; computes and counts nothing."""
-        key, _, _ = self._located(args, kwargs)
-        entry = self.open().peek_key(key)
+        entry = self.open().peek_key(self._located(args, kwargs).key)
         return MISSING if entry is MISSING else entry.value
 
     def is_cached(self, *args: Any, **kwargs: Any) -> bool:
@@ -345,25 +418,34 @@ class Memo(_Memo["Cache"]):
 
         After it returns, no call that starts later returns a result computed from what was read before.
         """
-        key, _, _ = self._located(args, kwargs)
-        return self.open().drop_key(key)
+        return self.open().drop_key(self._located(args, kwargs).key)
+
+    def invalidate_where(self, /, **arguments: Any) -> int:
+        """Remove the results of all calls with these arguments, whatever the others; return how many.
+
+        After it returns, no call that starts later returns a result computed from what was read before.
+
+        Raises:
+            TypeError: an argument takes no part in the key, or there is none.
+            UnsupportedByEngineError: the engine cannot list its entries.
+        """
+        return self.open().drop_where(self._matcher(arguments))
 
     def refresh(self, *args: Any, **kwargs: Any) -> Any:
         """Compute a call now, store and return the result, whatever is stored."""
-        key, args, kwargs = self._located(args, kwargs)
-        return self.open().resolve(self._loader, (), args, kwargs, key=key, fresh=True)
+        key, raw, args, kwargs = self._located(args, kwargs)
+        return self.open().resolve(self._loader, raw, args, kwargs, key=key, fresh=True)
 
     def put(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store ``value`` as the result of a call; return whether it was stored."""
-        key, _, _ = self._located(args, kwargs)
-        return self.open().put_call(self._loader, key, value)
+        located = self._located(args, kwargs)
+        return self.open().put_key(located.key, self._draft(located, value))
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Say why this engine is in use and, given the arguments of a call, what is stored for it."""
         if not args and not kwargs and self._loader.names:
             return self.open().explain_key(MISSING)
-        key, _, _ = self._located(args, kwargs)
-        return self.open().explain_key(key)
+        return self.open().explain_key(self._located(args, kwargs).key)
 
 
 class AsyncMemo(_Memo["AsyncCache"]):
@@ -411,7 +493,8 @@ class AsyncMemo(_Memo["AsyncCache"]):
         """Remove all entries of this function, and start its statistics at zero."""
         cache = self.open()
         if self._loader.scope:
-            await cache.clear_scope(self._loader.scope)
+            scope = self._loader.scope
+            await cache.drop_where(lambda key, stored: cache.lifecycle.in_scope(scope, key, stored))
         else:
             await cache.clear()
             cache.lifecycle.counters.reset()
@@ -419,8 +502,7 @@ class AsyncMemo(_Memo["AsyncCache"]):
 
     async def peek(self, *args: Any, **kwargs: Any) -> Any:
         """Return the stored result of a call, ``MISSING`` if there is none; computes and counts nothing."""
-        key, _, _ = self._located(args, kwargs)
-        entry = await self.open().peek_key(key)
+        entry = await self.open().peek_key(self._located(args, kwargs).key)
         return MISSING if entry is MISSING else entry.value
 
     async def is_cached(self, *args: Any, **kwargs: Any) -> bool:
@@ -429,25 +511,34 @@ class AsyncMemo(_Memo["AsyncCache"]):
 
     async def invalidate(self, *args: Any, **kwargs: Any) -> bool:
         """Remove the result of a call; see :meth:`Memo.invalidate`."""
-        key, _, _ = self._located(args, kwargs)
-        return await self.open().drop_key(key)
+        return await self.open().drop_key(self._located(args, kwargs).key)
+
+    async def invalidate_where(self, /, **arguments: Any) -> int:
+        """Remove the results of all calls with these arguments, whatever the others; return how many.
+
+        After it returns, no call that starts later returns a result computed from what was read before.
+
+        Raises:
+            TypeError: an argument takes no part in the key, or there is none.
+            UnsupportedByEngineError: the engine cannot list its entries.
+        """
+        return await self.open().drop_where(self._matcher(arguments))
 
     async def refresh(self, *args: Any, **kwargs: Any) -> Any:
         """Compute a call now, store and return the result, whatever is stored."""
-        key, args, kwargs = self._located(args, kwargs)
-        return await self.open().resolve(self._loader, (), args, kwargs, key=key, fresh=True)
+        key, raw, args, kwargs = self._located(args, kwargs)
+        return await self.open().resolve(self._loader, raw, args, kwargs, key=key, fresh=True)
 
     async def put(self, value: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store ``value`` as the result of a call; return whether it was stored."""
-        key, _, _ = self._located(args, kwargs)
-        return await self.open().put_call(self._loader, key, value)
+        located = self._located(args, kwargs)
+        return await self.open().put_key(located.key, self._draft(located, value))
 
     async def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Say why this engine is in use and, given the arguments of a call, what is stored for it."""
         if not args and not kwargs and self._loader.names:
             return await self.open().explain_key(MISSING)
-        key, _, _ = self._located(args, kwargs)
-        return await self.open().explain_key(key)
+        return await self.open().explain_key(self._located(args, kwargs).key)
 
 
 def require_stable_name(namespace: str, what: str) -> None:

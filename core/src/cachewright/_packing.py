@@ -7,43 +7,75 @@ authenticated envelope of serialized bytes.
 from __future__ import annotations
 
 import copy
+import random
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from cachewright.entry import MISSING, NEVER, Clock, Entry, MissingType
+from cachewright.entry import MISSING, NEVER, AgedEntry, Clock, Entry, MissingType
 from cachewright.errors import ConfigurationError, EnvelopeError, PluginLoadError, UnserializableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cachewright._claims import Claim
     from cachewright.envelope import Envelope, Opened
+    from cachewright.freshness import Freshness
     from cachewright.serializer import Frames, Serializer, SerializerInfo
 
 
+class Draft(NamedTuple):
+    """A value about to be stored, with everything that is stored beside it.
+
+    Attributes:
+        value: the value, or what :func:`cachewright._negative.frozen` made of an exception.
+        ttl: seconds, ``None`` for ever.
+        seconds: what computing the value took.
+        tags: tags with their tokens; these are empty where an index does their work.
+        label: the key for listing, or a :class:`CallLabel`; ``MISSING`` to keep none.
+        freshness: windows around the end of the ttl; ``None`` for none.
+        negative: whether ``value`` stands for an exception.
+    """
+
+    value: object
+    ttl: float | None = None
+    seconds: float = 0.0
+    tags: dict[str, str] = {}  # noqa: RUF012 - never changed
+    label: object = MISSING
+    freshness: Freshness | None = None
+    negative: bool = False
+
+    @property
+    def kept(self) -> float | None:
+        """Seconds until the entry is of no use at all; ``None`` for never."""
+        if self.ttl is None:
+            return None
+        kept = self.ttl if self.freshness is None or self.negative else self.ttl + self.freshness.kept
+        return None if kept == NEVER else kept
+
+
+class CallLabel(NamedTuple):
+    """What is kept beside the result of a call: whose it is, and a digest of every argument."""
+
+    scope: str
+    parts: tuple[bytes, ...]
+
+
 class Packed:
-    """What goes to the engine: the stored form, the bytes it counts for, and who serialized it."""
+    """What goes to the engine: the stored form, its bytes and its time to live, and who serialized it."""
 
-    __slots__ = ("serializer", "size", "stored")
+    __slots__ = ("serializer", "size", "stored", "ttl")
 
-    def __init__(self, stored: Any, size: int, serializer: str = "") -> None:
+    def __init__(self, stored: Any, size: int, serializer: str = "", ttl: float | None = None) -> None:
         self.stored = stored
         self.size = size
         self.serializer = serializer
+        self.ttl = ttl
 
 
 class Packer(Protocol):
     """Turns values into their stored form and back."""
 
-    def pack(
-        self,
-        key: Any,
-        value: object,
-        *,
-        ttl: float | None,
-        tags: tuple[str, ...],
-        seconds: float,
-        label: object,
-    ) -> Packed:
+    def pack(self, key: Any, draft: Draft) -> Packed:
         """Return the stored form; ``UnserializableError`` if there is none."""
         ...
 
@@ -58,20 +90,12 @@ class PlainPacker:
     def __init__(self, measure: Callable[[object], int] | None = None) -> None:
         self._measure = measure
 
-    def pack(
-        self,
-        key: Any,
-        value: object,
-        *,
-        ttl: float | None,
-        tags: tuple[str, ...],
-        seconds: float,
-        label: object,
-    ) -> Packed:
+    def pack(self, key: Any, draft: Draft) -> Packed:
         """Return the value as it is; there is no room for a deadline beside it."""
-        if ttl is not None:
+        value = draft.value
+        if draft.ttl is not None:
             raise ConfigurationError(
-                "ttl", ttl, "None: this cache was opened without a ttl and keeps no deadlines"
+                "ttl", draft.ttl, "None: this cache was opened without a ttl and keeps no deadlines"
             )
         _refuse_one_shot(value)
         return Packed(value, self._measure(value) if self._measure else 1)
@@ -91,27 +115,38 @@ class EntryPacker:
         self._measure = measure
         self._private_copy = private_copy
 
-    def pack(
-        self,
-        key: Any,
-        value: object,
-        *,
-        ttl: float | None,
-        tags: tuple[str, ...],
-        seconds: float,
-        label: object,
-    ) -> Packed:
+    def pack(self, key: Any, draft: Draft) -> Packed:
         """Return the value with its clocks."""
+        value, ttl = draft.value, draft.ttl
         _refuse_one_shot(value)
-        expires = NEVER if ttl is None else self._clock.monotonic() + ttl
         kept = self._copied(value) if self._private_copy else value
-        entry = Entry(kept, expires, self._clock.wall(), tags, seconds, label)
-        return Packed(entry, self._measure(value) if self._measure else 1)
+        tags = tuple(draft.tags)
+        created = self._clock.wall()
+        if draft.freshness is None and not draft.negative:
+            expires = NEVER if ttl is None else self._clock.monotonic() + ttl
+            entry = Entry(kept, expires, created, tags, draft.seconds, draft.label)
+        else:
+            entry = self._aged(draft, kept, created, tags)
+        return Packed(entry, self._measure(value) if self._measure else 1, ttl=draft.kept)
+
+    def _aged(self, draft: Draft, kept: object, created: float, tags: tuple[str, ...]) -> AgedEntry:
+        now = self._clock.monotonic()
+        soft = NEVER if draft.ttl is None else now + draft.ttl
+        until = NEVER if draft.kept is None else now + draft.kept
+        if draft.negative or draft.freshness is None:
+            due = -NEVER  # a hit path hands out values: it must not meet this one
+        else:
+            due = min(draft.freshness.due(now, soft, draft.seconds), soft)
+        return AgedEntry(
+            kept, due, created, tags, draft.seconds, draft.label,
+            soft=soft, until=until, ttl=draft.ttl, negative=draft.negative,
+        )  # fmt: skip
 
     def unpack(self, key: Any, stored: Any) -> Entry | MissingType:
         """Return the stored entry, or a copy of it with a value of the caller's own."""
         entry: Entry = stored
-        if entry.expires <= self._clock.monotonic():
+        now = self._clock.monotonic()
+        if entry.expires <= now and not (isinstance(entry, AgedEntry) and entry.until > now):
             return MISSING
         if not self._private_copy:
             return entry
@@ -119,7 +154,9 @@ class EntryPacker:
             value = self._copied(entry.value)
         except UnserializableError:
             raise EnvelopeError("decode") from None
-        return Entry(value, entry.expires, entry.created, entry.tags, entry.seconds, entry.key)
+        copied = copy.copy(entry)
+        copied.value = value
+        return copied
 
     @staticmethod
     def _copied(value: object) -> object:
@@ -208,39 +245,79 @@ class SealedPacker:
         self._labels = labels
         self.chain = chain
 
-    def pack(
-        self,
-        key: Any,
-        value: object,
-        *,
-        ttl: float | None,
-        tags: tuple[str, ...],
-        seconds: float,
-        label: object,
-    ) -> Packed:
+    def pack(self, key: Any, draft: Draft) -> Packed:
         """Serialize and seal."""
-        info, frames = self.chain.dumps(value)
+        info, frames = self.chain.dumps(draft.value)
         now = self._clock.wall()
+        kept = draft.kept
+        ages = draft.freshness is not None and draft.ttl is not None
         chunks = self._envelope.seal(
             key,
             frames,
             serializer=info.code,
             created=now,
-            expires=None if ttl is None else now + ttl,
-            seconds=seconds,
-            tags=tags,
-            label=self._label(label),
+            expires=None if kept is None else now + kept,
+            soft=now + draft.ttl if ages and draft.ttl is not None else None,
+            seconds=draft.seconds,
+            tags=_joined_tags(draft.tags) if draft.tags else (),
+            label=self._label(draft.label),
+            flags=_EXCEPTION if draft.negative else 0,
+            # two stored forms are never the same bytes: a compare-and-set tells even equal values apart
+            generation=random.getrandbits(64),
         )
-        return Packed(chunks, sum(map(len, chunks)), info.name)
+        return Packed(chunks, sum(map(len, chunks)), info.name, kept)
 
     def unpack(self, key: Any, stored: Any) -> Entry | MissingType:
-        """Authenticate and deserialize."""
+        """Authenticate and deserialize; a claim is no entry."""
         opened = self.open(key, stored)
         if opened is MISSING:
             return MISSING
+        if opened.special:
+            return self._aged(opened)
         value = self.chain.loads(opened)
         expires = NEVER if opened.expires is None else opened.expires
-        return Entry(value, expires, opened.created, opened.tags, opened.seconds)
+        return Entry(value, expires, opened.created, (), opened.seconds)
+
+    def _aged(self, opened: Opened) -> Entry | MissingType:
+        if opened.flags & _CLAIM:
+            return MISSING
+        until = NEVER if opened.expires is None else opened.expires
+        soft = until if opened.soft is None else opened.soft
+        tokens = _split_tags(opened.tags)
+        ttl = None if soft == NEVER else soft - opened.created
+        value = self.chain.loads(opened)
+        return AgedEntry(
+            value, soft, opened.created, tuple(tokens), opened.seconds,
+            soft=soft, until=until, ttl=ttl, negative=bool(opened.flags & _EXCEPTION), tokens=tokens,
+        )  # fmt: skip
+
+    def claim(
+        self, key: str, payload: bytes, tokens: dict[str, str], label: object, *, expires: float | None
+    ) -> bytes:
+        """Return the envelope of a claim; see :mod:`cachewright._claims`."""
+        chunks = self._envelope.seal(
+            key,
+            [payload],
+            serializer=_RAW,
+            created=self._clock.wall(),
+            expires=expires,
+            tags=_joined_tags(tokens),
+            label=self._label(label),
+            flags=_CLAIM,
+        )
+        return b"".join(chunks)
+
+    def claim_of(self, key: str, stored: Any) -> Claim | None:
+        """Return the claim that is stored under ``key``, ``None`` if something else is."""
+        from cachewright._claims import parse_payload  # noqa: PLC0415 - for shared stores only
+
+        try:
+            opened = MISSING if stored is MISSING else self.open(key, stored)
+        except EnvelopeError:
+            return None
+        if opened is MISSING or not opened.flags & _CLAIM:
+            return None
+        return parse_payload(opened.frames[0], _split_tags(opened.tags))
 
     def open(self, key: str, stored: Any) -> Opened | MissingType:
         """Authenticate without deserializing; ``MISSING`` if the entry has expired."""
@@ -252,9 +329,11 @@ class SealedPacker:
             raise
 
     def label_of(self, opened: Opened) -> object:
-        """Return the key as the caller wrote it, or ``MISSING`` where it was not kept."""
+        """Return the key as the caller wrote it, a call's label, or ``MISSING`` where none was kept."""
         if not opened.label:
             return MISSING
+        if opened.label[:1] == _CALL:
+            return _parse_call(opened.label)
         try:
             return self._labels.loads([memoryview(opened.label)])
         except Exception:  # noqa: BLE001 - a label only serves listing; one that cannot be read is one that is absent
@@ -263,6 +342,9 @@ class SealedPacker:
     def _label(self, label: object) -> bytes:
         if label is MISSING:
             return b""
+        if isinstance(label, CallLabel):
+            scope = label.scope.encode("utf-8", "surrogatepass")
+            return b"".join((_CALL, len(scope).to_bytes(4, "big"), scope, *label.parts))
         try:
             frames = self._labels.dumps(label)
         except UnserializableError:
@@ -272,6 +354,36 @@ class SealedPacker:
 
 _LABEL_LIMIT = 4096
 """A longer key is not kept for listing."""
+
+_CALL: Final = b"C"
+"""First byte of the label of a call; those of keys are pickles, which begin with 0x80."""
+
+DIGEST_BYTES: Final = 10
+"""Bytes of the digest of an argument: two that differ match once in 2**80 times."""
+
+_RAW: Final = 0x01
+"""The serializer of claims: bytes as they are."""
+
+_EXCEPTION, _CLAIM = 2, 4  # as in cachewright.envelope, which only engines of bytes need
+
+
+def _parse_call(label: bytes) -> CallLabel:
+    size = int.from_bytes(label[1:5], "big")
+    scope, rest = label[5 : 5 + size], label[5 + size :]
+    parts = [rest[at : at + DIGEST_BYTES] for at in range(0, len(rest), DIGEST_BYTES)]
+    return CallLabel(scope.decode("utf-8", "surrogatepass"), tuple(parts))
+
+
+def _joined_tags(tokens: dict[str, str]) -> tuple[str, ...]:
+    return tuple(f"{token}:{tag}" for tag, token in tokens.items())
+
+
+def _split_tags(stored: tuple[str, ...]) -> dict[str, str]:
+    tokens: dict[str, str] = {}
+    for one in stored:
+        token, _, tag = one.partition(":")
+        tokens[tag] = token
+    return tokens
 
 
 def _inherits(kind: type, names: tuple[str, ...]) -> bool:

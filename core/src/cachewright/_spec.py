@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cachewright.config import Settings
     from cachewright.engine import Scope
 
-OnEngineError: TypeAlias = Literal["compute", "raise"]
+OnEngineError: TypeAlias = Literal["compute", "raise", "stale"]
 
 
 class _DefaultSize(int):
@@ -35,12 +35,15 @@ class Spec:
     """What :func:`cached` or :func:`open_cache` was asked for.
 
     ``definition`` is the decorated function where the namespace is its name, not one that was chosen.
+    ``aged`` says that entries have to be judged before they are served, so that the value alone is not
+    enough to store.
 
     Raises:
         ConfigurationError: a value makes no sense.
     """
 
     __slots__ = (
+        "aged",
         "copy",
         "definition",
         "engine",
@@ -82,9 +85,10 @@ class Spec:
         settings: Settings | None = None,
         options: dict[str, object] | None = None,
         definition: FunctionType | None = None,
+        aged: bool = False,
     ) -> None:
         _one_of("scope", scope, ("process", "host", "network"))
-        _one_of("on_engine_error", on_engine_error, ("compute", "raise"))
+        _one_of("on_engine_error", on_engine_error, ("compute", "raise", "stale"))
         _one_of("copy", copy, (None, "value"))
         for name, value in (("engine", engine), ("policy", policy), ("serializer", serializer), ("url", url)):
             if value is not None:
@@ -120,6 +124,7 @@ class Spec:
         self.settings = settings
         self.options = dict(options or {})
         self.definition = definition
+        self.aged = aged
 
     @property
     def private_to_process(self) -> bool:
@@ -133,8 +138,9 @@ def _require(fine: bool, setting: str, value: object, expected: str) -> None:  #
 
 
 def _one_of(setting: str, value: object, choices: tuple[str | None, ...]) -> None:
-    fine = (value is None or isinstance(value, str)) and value in choices
-    _require(fine, setting, value, "one of " + ", ".join(repr(choice) for choice in choices))
+    if not ((value is None or isinstance(value, str)) and value in choices):
+        expected = "one of " + ", ".join(repr(choice) for choice in choices)
+        raise ConfigurationError(setting, value, expected)
 
 
 def _is_name(value: object) -> bool:

@@ -8,10 +8,11 @@ from string import Formatter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from cachewright._tags import checked_tags
 from cachewright.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
@@ -42,6 +43,51 @@ def compile_template(template: str, fn: FunctionType) -> Callable[..., Any]:
         return (template, *(formatter.get_field(field, (), bound.arguments)[0] for field in fields))
 
     return key
+
+
+def compile_tags(templates: tuple[str, ...], fn: FunctionType) -> Callable[..., tuple[str, ...]]:
+    """Return a function of the arguments of ``fn`` that returns the tags which templates describe.
+
+    A tag is text: ``"user:{user_id}"`` and ``invalidate_tags("user:7")`` meet where both are the same text.
+
+    The function raises ``TypeError`` for a tag that comes out empty.
+
+    Raises:
+        ConfigurationError: a template is malformed or names something that is no parameter.
+    """
+    signature = inspect.signature(fn)
+    formatter = Formatter()
+    for template in templates:
+        try:
+            roots = list(_roots(template))
+        except ValueError as error:
+            expected = f"a template such as 'user:{{user_id}}' ({error})"
+            raise ConfigurationError("tags", template, expected) from None
+        if not template or any(root not in signature.parameters for root in roots):
+            known = ", ".join(signature.parameters) or "none"
+            expected = f"text with fields that are parameters of {fn.__qualname__}: {known}"
+            raise ConfigurationError("tags", template, expected)
+
+    def tags(*args: Any, **kwargs: Any) -> tuple[str, ...]:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return checked_tags([formatter.vformat(template, (), bound.arguments) for template in templates])
+
+    return tags
+
+
+def _roots(template: str) -> Iterator[str]:
+    """Yield the names that a template begins its fields with; ``ValueError`` if it is malformed."""
+    formatter = Formatter()
+    for _, field, form, conversion in formatter.parse(template):
+        if field is None:
+            continue
+        formatter.convert_field("", conversion)
+        root = field.partition(".")[0].partition("[")[0]
+        if root and not root[0].isdigit():
+            formatter.get_field(field, (), {root: _Anything()})
+        yield root
+        yield from _roots(form or "")
 
 
 def _fields(template: str) -> list[str]:

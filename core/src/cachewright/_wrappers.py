@@ -48,8 +48,10 @@ class Shape(NamedTuple):
         bound: whether a token stands for the first parameter, an instance; it is not among ``keyed``.
         self_keyed: whether ``_self_key(first parameter)`` is the first part of the key.
         custom: whether ``_key`` makes the key.
-        awaits: whether the function is a coroutine function.
+        awaits: whether the function is a coroutine function or an asynchronous generator function.
         mode: how hits are read.
+        streams: whether the function is a generator function, asynchronous if it ``awaits``. ``_miss``
+            returns a generator then, which answers hits as well, whatever the mode.
     """
 
     posonly: int
@@ -64,6 +66,7 @@ class Shape(NamedTuple):
     custom: bool = False
     awaits: bool = False
     mode: Mode = "value"
+    streams: bool = False
 
     @property
     def single(self) -> bool:
@@ -153,14 +156,14 @@ class _Source:
     def wrapper(self) -> str:
         shape = self.shape
         key = "_made" if shape.custom else self.key()
-        arguments = ", ".join(self.arguments())
+        miss = f"_miss(_loader, {key}, {', '.join(self.arguments())})"
         return "\n".join(
             [
                 f"{'async ' * shape.awaits}def wrapper({self.signature()}):",
                 "    for _ in _calls: break",
                 *([f"    _made = {self.key()}"] if shape.custom else []),
-                *self.hit(key),
-                f"    return {'await ' * shape.awaits}_miss(_loader, {key}, {arguments})",
+                *(self.stream(miss) if shape.streams else self.hit(key)),
+                *([] if shape.streams else [f"    return {'await ' * shape.awaits}{miss}"]),
             ]
         )
 
@@ -192,6 +195,17 @@ class _Source:
             ]
         # TypeError: an argument that cannot be hashed; the way through _miss finds another key for it.
         return ["    try:", *read, "    except (KeyError, TypeError): pass"]
+
+    def stream(self, miss: str) -> list[str]:
+        if not self.shape.awaits:
+            return [f"    yield from {miss}"]
+        return [
+            f"    _inner = {miss}",
+            "    try:",
+            "        async for _item in _inner: yield _item",
+            # Else it would be closed whenever it is collected.
+            "    finally: await _inner.aclose()",
+        ]
 
     def key(self) -> str:
         shape = self.shape

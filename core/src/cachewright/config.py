@@ -41,7 +41,8 @@ if TYPE_CHECKING:
         signing_keys: str | None
         disabled_plugins: str | Iterable[str]
         log_level: str | None
-        timeout: float | str
+        timeout: float | str | None
+        lease: float | str
         max_value_bytes: int | str | None
         redis_host: str | None
         redis_port: int | str | None
@@ -66,7 +67,9 @@ class Settings:
         signing_keys: keys that authenticate entries on shared stores. Never shown.
         disabled_plugins: plugins to leave out, by name.
         log_level: level of the logger ``cachewright``; ``None`` leaves it alone.
-        timeout: seconds after which an operation on a server is given up.
+        timeout: seconds after which an operation on an engine is given up; ``None``: 0.1 for a server, 1.0
+            for a store on this host, whose writers wait for each other.
+        lease: seconds after which what a killed process of another host was computing is computed anew.
         max_value_bytes: largest stored value that is read or written; ``None`` for no limit.
         redis_host: host of a redis or valkey server.
         redis_port: its port.
@@ -89,7 +92,8 @@ class Settings:
     signing_keys: str | None
     disabled_plugins: tuple[str, ...]
     log_level: str | None
-    timeout: float
+    timeout: float | None
+    lease: float
     max_value_bytes: int | None
     redis_host: str | None
     redis_port: int | None

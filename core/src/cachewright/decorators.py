@@ -4,27 +4,89 @@ from __future__ import annotations
 
 from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Final,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from cachewright._loader import Loader
 from cachewright._memo import AsyncMemo, Memo, Unopened, require_stable_name
+from cachewright._negative import SAME_TTL
 from cachewright._spec import DEFAULT_MAXSIZE, Spec
 from cachewright._wrappers import CO_VARARGS, parameters, shape_of
+from cachewright.context import INJECTED
 from cachewright.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
+    from typing import TypedDict, Unpack
 
+    from cachewright._negative import CacheErrors
     from cachewright.aio import AsyncCache
     from cachewright.cache import Cache
     from cachewright.config import Settings
     from cachewright.engine import Scope
     from cachewright.explanation import Explanation
+    from cachewright.freshness import Freshness
     from cachewright.stats import CacheInfo
+
+    Tags: TypeAlias = str | Callable[[Any], Any] | Iterable[str | Callable[[Any], Any]]
+    Errors: TypeAlias = type[Exception] | Iterable[type[Exception]] | Mapping[type[Exception], Any]
+
+    class Options(TypedDict, total=False):
+        """What ``cached`` takes; known to checkers only."""
+
+        engine: str | None
+        persist: bool
+        scope: Scope
+        ttl: Any
+        maxsize: int | None
+        max_bytes: int | str | None
+        policy: str | None
+        typed: bool
+        key: Callable[..., Any] | str | None
+        self_key: Callable[[Any], Any] | None
+        ignore: tuple[str, ...] | list[str] | str
+        version: str | None
+        tags: Tags
+        name: str | None
+        serializer: str | None
+        copy: Literal["value"] | None
+        single_flight: bool
+        cache_if: Callable[[Any], object] | None
+        cache_errors: Errors
+        jitter: float
+        freshness: Freshness | None
+        on_engine_error: Literal["compute", "raise", "stale"]
+        url: str | None
+        path: str | os.PathLike[str] | None
+        settings: Settings | None
+        cache: Cache | AsyncCache | None
+        options: Mapping[str, object] | None
+
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+K = TypeVar("K")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -93,6 +155,13 @@ class CachedFunction(Protocol[P, R_co]):
         """
         ...
 
+    def invalidate_where(self, /, **arguments: Any) -> int:
+        """Remove the results of all calls with these arguments, whatever the others; return how many.
+
+        After it returns, no call that starts later returns a result computed from what was read before.
+        """
+        ...
+
     def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Compute a call now, store and return the result, whatever is stored."""
         ...
@@ -106,28 +175,12 @@ class CachedFunction(Protocol[P, R_co]):
         ...
 
 
-class AsyncCachedFunction(Protocol[P, R_co]):
-    """A decorated coroutine function; what touches the store is awaited."""
+class AsyncManaged(Protocol[P]):
+    """What manages the entries of a decorated function that is used from event loops."""
 
     __name__: str
     __qualname__: str
     cache: AsyncCache
-
-    @property
-    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]:
-        """The coroutine function that was decorated."""
-        ...
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
-        """Return the stored result of this call, else compute and store it."""
-        ...
-
-    @overload
-    def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
-    @overload
-    def __get__(
-        self: AsyncCachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
-    ) -> Callable[Q, Coroutine[Any, Any, R]]: ...
 
     def cache_info(self) -> CacheInfo:
         """Return hits, misses, maxsize and currsize as functools does, and more as attributes.
@@ -160,8 +213,8 @@ class AsyncCachedFunction(Protocol[P, R_co]):
         """Remove the result of a call, as :meth:`CachedFunction.invalidate` does."""
         ...
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
-        """Compute a call now, store and return the result, whatever is stored."""
+    def invalidate_where(self, /, **arguments: Any) -> Awaitable[int]:
+        """Remove the results of all calls with these arguments, whatever the others; return how many."""
         ...
 
     def put(self, value: Any, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[bool]:
@@ -173,6 +226,54 @@ class AsyncCachedFunction(Protocol[P, R_co]):
         ...
 
 
+class AsyncCachedFunction(AsyncManaged[P], Protocol[P, R_co]):
+    """A decorated coroutine function; what touches the store is awaited."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, Coroutine[Any, Any, R_co]]:
+        """The coroutine function that was decorated."""
+        ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Return the stored result of this call, else compute and store it."""
+        ...
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedFunction[P, R_co]: ...
+    @overload
+    def __get__(
+        self: AsyncCachedFunction[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, Coroutine[Any, Any, R]]: ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Compute a call now, store and return the result, whatever is stored."""
+        ...
+
+
+class AsyncCachedStream(AsyncManaged[P], Protocol[P, R_co]):
+    """A decorated asynchronous generator function; what touches the store is awaited."""
+
+    @property
+    def __wrapped__(self) -> Callable[P, AsyncIterator[R_co]]:
+        """The asynchronous generator function that was decorated."""
+        ...
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R_co, None]:
+        """Return the items of this call: stored, shared with who is producing them, or produced."""
+        ...
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> AsyncCachedStream[P, R_co]: ...
+    @overload
+    def __get__(
+        self: AsyncCachedStream[Concatenate[Any, Q], R], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, AsyncGenerator[R, None]]: ...
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R_co, None]:
+        """Return the items of a new run, whatever is stored."""
+        ...
+
+
 class Decorator(Protocol):
     """What ``cached(...)`` returns."""
 
@@ -181,72 +282,31 @@ class Decorator(Protocol):
         self, func: Callable[P, Coroutine[Any, Any, R]], /
     ) -> AsyncCachedFunction[P, R]: ...
     @overload
+    def __call__(  # type: ignore[overload-overlap] # as above
+        self, func: Callable[P, AsyncIterator[R]], /
+    ) -> AsyncCachedStream[P, R]: ...
+    @overload
     def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
 
 
-@overload
-def cached(  # type: ignore[overload-overlap] # as above
-    func: Callable[P, Coroutine[Any, Any, R]], /
-) -> AsyncCachedFunction[P, R]: ...
-@overload
-def cached(func: Callable[P, R], /) -> CachedFunction[P, R]: ...
-@overload
-def cached(
-    *,
-    engine: str | None = ...,
-    persist: bool = ...,
-    scope: Scope = ...,
-    ttl: Any = ...,
-    maxsize: int | None = ...,
-    max_bytes: int | str | None = ...,
-    policy: str | None = ...,
-    typed: bool = ...,
-    key: Callable[..., Any] | str | None = ...,
-    self_key: Callable[[Any], Any] | None = ...,
-    ignore: tuple[str, ...] | list[str] | str = ...,
-    version: str | None = ...,
-    name: str | None = ...,
-    serializer: str | None = ...,
-    copy: Literal["value"] | None = ...,
-    single_flight: bool = ...,
-    cache_if: Callable[[Any], object] | None = ...,
-    jitter: float = ...,
-    on_engine_error: Literal["compute", "raise"] = ...,
-    url: str | None = ...,
-    path: str | os.PathLike[str] | None = ...,
-    settings: Settings | None = ...,
-    cache: Cache | AsyncCache | None = ...,
-    options: Mapping[str, object] | None = ...,
-) -> Decorator: ...
-def cached(
-    func: Any = None,
-    /,
-    *,
-    engine: str | None = None,
-    persist: bool = False,
-    scope: Scope = "process",
-    ttl: Any = None,
-    maxsize: int | None = DEFAULT_MAXSIZE,
-    max_bytes: int | str | None = None,
-    policy: str | None = None,
-    typed: bool = False,
-    key: Callable[..., Any] | str | None = None,
-    self_key: Callable[[Any], Any] | None = None,
-    ignore: tuple[str, ...] | list[str] | str = (),
-    version: str | None = None,
-    name: str | None = None,
-    serializer: str | None = None,
-    copy: Literal["value"] | None = None,
-    single_flight: bool = True,
-    cache_if: Callable[[Any], object] | None = None,
-    jitter: float = 0.0,
-    on_engine_error: Literal["compute", "raise"] = "compute",
-    url: str | None = None,
-    path: str | os.PathLike[str] | None = None,
-    settings: Settings | None = None,
-    cache: Cache | AsyncCache | None = None,
-    options: Mapping[str, object] | None = None,
-) -> Any:
+class ManyDecorator(Protocol):
+    """What ``cached.many(...)`` returns."""
+
+    @overload
+    def __call__(
+        self, func: Callable[P, Coroutine[Any, Any, Mapping[K, R]]], /
+    ) -> AsyncCachedFunction[P, dict[K, R]]: ...
+    @overload
+    def __call__(
+        self, func: Callable[P, Coroutine[Any, Any, Sequence[R]]], /
+    ) -> AsyncCachedFunction[P, dict[Any, R]]: ...
+    @overload
+    def __call__(self, func: Callable[P, Mapping[K, R]], /) -> CachedFunction[P, dict[K, R]]: ...
+    @overload
+    def __call__(self, func: Callable[P, Sequence[R]], /) -> CachedFunction[P, dict[Any, R]]: ...
+
+
+class Cached:
     """Remember the results of a function.
 
     Calls that bind to equal arguments share an entry, however they are written. Concurrent calls for
@@ -268,14 +328,20 @@ def cached(
         ignore: names of parameters that are not part of the key.
         version: a text that changes every key when it changes; "auto": a fingerprint of the code of
             the function and of its helpers in the same package.
+        tags: names under which results can be invalidated together: templates of the arguments such as
+            "user:{user_id}", and callables of the result that return tags.
         name: namespace of the entries; default: module and qualified name.
         serializer: name of the only serializer to use.
         copy: "value" to hand out a copy of stored objects on every hit.
         single_flight: whether concurrent calls share one computation.
         cache_if: a result is stored only if this callable says so.
+        cache_errors: exceptions that are remembered and raised again: classes, with the ttl of results, or
+            a mapping of classes to their own ttl.
         jitter: share of the ttl by which it is shortened at random, so that entries made together do
             not expire together.
-        on_engine_error: "compute": a failing engine is a miss; "raise": its error is raised.
+        freshness: what happens around the end of the ttl; see :class:`Freshness`.
+        on_engine_error: "compute": a failing engine is a miss; "raise": its error is raised; "stale": what
+            was last seen of it is served.
         url: address of the server; implies ``scope="network"``.
         path: directory of the store; implies ``persist``.
         settings: settings to use instead of those in force.
@@ -285,74 +351,165 @@ def cached(
     Raises:
         ConfigurationError: an argument makes no sense; raised here, not at the first call.
     """
-    if isinstance(ignore, str):
-        ignore = (ignore,)
-    engine_arguments: dict[str, Any] = {
-        "engine": engine,
-        "persist": persist,
-        "scope": scope,
-        "maxsize": maxsize,
-        "max_bytes": max_bytes,
-        "policy": policy,
-        "serializer": serializer,
-        "copy": copy,
-        "on_engine_error": on_engine_error,
-        "url": url,
-        "path": path,
-        "settings": settings,
-        "options": options,
-    }
 
-    def decorate(fn: Any) -> Any:
-        if isinstance(fn, (staticmethod, classmethod)):
-            method = cast("staticmethod[..., Any] | classmethod[Any, ..., Any]", fn)
-            return type(method)(decorate(method.__func__))
-        target = _Target(fn, ignore=tuple(ignore), key=key, self_key=self_key)
-        if typed and key is not None:
-            raise ConfigurationError("typed", typed, "False beside key=, which makes the whole key")
-        if cache is not None:
-            _refuse_beside_cache(engine_arguments, cache, awaits=target.awaits)
-        spec = Spec(
-            namespace=target.name if name is None else name,
-            ttl=ttl,
-            jitter=jitter,
-            definition=target.definition if name is None else None,
-            **engine_arguments,
-        )
-        target.check_instance_key(spec, shared=cache is not None)
-        if not spec.private_to_process and engine is None and cache is None:
-            require_stable_name(spec.namespace, "a persistent or shared store")
-        shape = shape_of(
-            target.signature.__code__,
-            target.keyed,
-            typed=typed,
-            bound=target.bound,
-            self_keyed=self_key is not None,
-            custom=target.key is not None,
-            awaits=target.awaits,
-            mode=_likely_mode(spec, shared=cache is not None),
-        )
-        loader = Loader(
-            fn,
-            target.name,
-            target.names,
-            single=shape.single,
-            typed=typed,
-            bound=target.bound,
-            ttl=spec.ttl,
-            jitter=spec.jitter,
-            cache_if=cache_if,
-            single_flight=single_flight,
-            scope=spec.namespace if cache is not None else "",
-            version=_version(version, target),
-        )
-        names = {"_key": target.key, "_self_key": self_key}
-        kind: Any = AsyncMemo if target.awaits else Memo
-        values = getattr(fn, "__annotations__", {}).get("return", object)
-        memo = kind(target.signature, shape, loader, spec, names, cache, values)
-        return _published(memo, fn)
+    def __init__(self, keys: str | None = None) -> None:
+        self._keys = keys
 
-    return decorate if func is None else decorate(func)
+    def __repr__(self) -> str:
+        return "cached" if self._keys is None else f"cached.many({self._keys!r})"
+
+    def many(self, keys: str, /, **options: Unpack[Options]) -> ManyDecorator:
+        """Remember the results of a function that answers for many keys at once.
+
+        ::
+
+            @cached.many("user_ids", ttl="10m")
+            def users(user_ids: list[int]) -> dict[int, User]: ...
+
+        Every key has an entry of its own, as if the function had been called with that key alone. One
+        look-up finds those that are stored, one call computes the others, one write stores them; batches
+        that overlap share work. The function gets a list, and returns a mapping, in which keys that have no
+        value are left out, or a list of as many values.
+
+        Args:
+            keys: name of the parameter that holds the keys.
+            **options: as for ``cached``.
+
+        Returns:
+            A decorator; the decorated function returns a dict in the order of the keys asked for.
+        """
+        return cast("ManyDecorator", Cached(keys)(**options))
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # as above
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncCachedFunction[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap] # as above
+        self, func: Callable[P, AsyncIterator[R]], /
+    ) -> AsyncCachedStream[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @overload
+    def __call__(self, /, **options: Unpack[Options]) -> Decorator: ...
+    def __call__(
+        self,
+        func: Any = None,
+        /,
+        *,
+        engine: str | None = None,
+        persist: bool = False,
+        scope: Scope = "process",
+        ttl: Any = None,
+        maxsize: int | None = DEFAULT_MAXSIZE,
+        max_bytes: int | str | None = None,
+        policy: str | None = None,
+        typed: bool = False,
+        key: Callable[..., Any] | str | None = None,
+        self_key: Callable[[Any], Any] | None = None,
+        ignore: tuple[str, ...] | list[str] | str = (),
+        version: str | None = None,
+        tags: Tags = (),
+        name: str | None = None,
+        serializer: str | None = None,
+        copy: Literal["value"] | None = None,
+        single_flight: bool = True,
+        cache_if: Callable[[Any], object] | None = None,
+        cache_errors: Errors = (),
+        jitter: float = 0.0,
+        freshness: Freshness | None = None,
+        on_engine_error: Literal["compute", "raise", "stale"] = "compute",
+        url: str | None = None,
+        path: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        cache: Cache | AsyncCache | None = None,
+        options: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Decorate ``func``, or return a decorator; see :class:`Cached`."""
+        if isinstance(ignore, str):
+            ignore = (ignore,)
+        engine_arguments: dict[str, Any] = {
+            "engine": engine,
+            "persist": persist,
+            "scope": scope,
+            "maxsize": maxsize,
+            "max_bytes": max_bytes,
+            "policy": policy,
+            "serializer": serializer,
+            "copy": copy,
+            "on_engine_error": on_engine_error,
+            "url": url,
+            "path": path,
+            "settings": settings,
+            "options": options,
+        }
+
+        def decorate(fn: Any) -> Any:
+            if isinstance(fn, (staticmethod, classmethod)):
+                method = cast("staticmethod[..., Any] | classmethod[Any, ..., Any]", fn)
+                return type(method)(decorate(method.__func__))
+            target = _Target(fn, ignore=tuple(ignore), key=key, self_key=self_key)
+            if typed and key is not None:
+                raise ConfigurationError("typed", typed, "False beside key=, which makes the whole key")
+            if cache is not None:
+                _refuse_beside_cache(engine_arguments, cache, awaits=target.awaits)
+            errors = _cache_errors(cache_errors, ttl)
+            spec = Spec(
+                namespace=target.name if name is None else name,
+                ttl=_ttl(ttl, freshness),
+                jitter=jitter,
+                definition=target.definition if name is None else None,
+                aged=bool(errors) or freshness is not None or bool(target.injected),
+                **engine_arguments,
+            )
+            call_tags, result_tags = _split_tags(tags, target)
+            target.check_instance_key(spec, shared=cache is not None)
+            if not spec.private_to_process and engine is None and cache is None:
+                require_stable_name(spec.namespace, "a persistent or shared store")
+            shape = shape_of(
+                target.signature.__code__,
+                target.keyed,
+                typed=typed,
+                bound=target.bound,
+                self_keyed=self_key is not None,
+                custom=target.key is not None,
+                awaits=target.awaits,
+                streams=target.streams,
+                mode=_likely_mode(spec, shared=cache is not None),
+            )
+            loader = Loader(
+                fn,
+                target.name,
+                target.names,
+                single=shape.single,
+                typed=typed,
+                bound=target.bound,
+                ttl=spec.ttl,
+                jitter=spec.jitter,
+                cache_if=cache_if,
+                single_flight=single_flight,
+                scope=spec.namespace if cache is not None else "",
+                version=_version(version, target),
+                freshness=freshness,
+                tags=call_tags,
+                result_tags=result_tags,
+                cache_errors=errors,
+                injects=bool(target.injected),
+            )
+            names = {"_key": target.key, "_self_key": self_key}
+            kind: Any = AsyncMemo if target.awaits else Memo
+            if target.streams or self._keys is not None:
+                kind = _kind(target, self._keys)
+            values = getattr(fn, "__annotations__", {}).get("return", object)
+            memo = kind(target.signature, shape, loader, spec, names, cache, values)
+            if self._keys is not None:
+                memo.over(self._keys)
+            return _published(memo, fn)
+
+        return decorate if func is None else decorate(func)
+
+
+cached: Final = Cached()
 
 
 _METHODS = (
@@ -363,10 +520,76 @@ _METHODS = (
     "peek",
     "is_cached",
     "invalidate",
+    "invalidate_where",
     "refresh",
     "put",
     "explain",
 )
+
+
+def _kind(target: _Target, many: str | None) -> Any:
+    """Return the memo for a kind of function that returns other than one result per call."""
+    if many is None:
+        from cachewright import _generators  # noqa: PLC0415 - for generators only
+
+        return _generators.AsyncStreamMemo if target.awaits else _generators.StreamMemo
+    if target.streams:
+        expected = "no generator function: it is to return all values at once"
+        raise ConfigurationError("func", target.fn, expected)
+    from cachewright import _many  # noqa: PLC0415 - for batches only
+
+    return _many.AsyncManyMemo if target.awaits else _many.ManyMemo
+
+
+def _ttl(ttl: Any, freshness: Freshness | None) -> Any:
+    """Return the ttl, given directly or in a freshness, which means nothing without one."""
+    if freshness is None:
+        return ttl
+    from cachewright.freshness import Freshness  # noqa: PLC0415 - the caller has imported it already
+
+    if not isinstance(cast("object", freshness), Freshness):
+        raise ConfigurationError("freshness", freshness, "a Freshness(...), or None")
+    if ttl is not None and freshness.ttl is not None:
+        raise ConfigurationError("ttl", ttl, "one ttl: this one, or that of freshness=")
+    if ttl is None:
+        ttl = freshness.ttl
+    if ttl is None and (freshness.kept or freshness.refresh_at is not None or freshness.early is not None):
+        raise ConfigurationError(
+            "freshness", freshness, "a ttl= beside it: its windows lie around the end of one"
+        )
+    return ttl
+
+
+def _cache_errors(given: Any, ttl: Any) -> CacheErrors:
+    if given == ():
+        return ()
+    from cachewright._negative import cache_errors  # noqa: PLC0415 - for who remembers exceptions
+
+    errors = cache_errors(given)
+    if callable(ttl) and any(own is SAME_TTL for _, own in errors):
+        expected = "a mapping of exception classes to ttl beside ttl=callable, which is asked about results"
+        raise ConfigurationError("cache_errors", given, expected)
+    return errors
+
+
+def _split_tags(
+    tags: Any, target: _Target
+) -> tuple[Callable[..., tuple[str, ...]] | None, tuple[Callable[[Any], Any], ...]]:
+    """Return what makes the tags of a call, and what makes those of a result."""
+    if not tags:
+        return None, ()
+    several: tuple[Any, ...] = (tags,) if isinstance(tags, str) or callable(tags) else tuple(tags)
+    templates = tuple(tag for tag in several if isinstance(tag, str))
+    of_result = tuple(tag for tag in several if callable(tag))
+    if len(templates) + len(of_result) != len(several):
+        raise ConfigurationError(
+            "tags", tags, "templates such as 'user:{user_id}', and callables of the result"
+        )
+    if not templates:
+        return None, of_result
+    from cachewright._template import compile_tags  # noqa: PLC0415 - for templates only
+
+    return compile_tags(templates, target.signature), of_result
 
 
 def _published(memo: Any, fn: Any) -> Any:
@@ -402,20 +625,29 @@ class _Target:
         self.signature = self.definition if self.definition is not None else _stand_in(fn)
         self.name = f"{self.signature.__module__}.{self.signature.__qualname__}"
         flags = self.signature.__code__.co_flags
-        if flags & (CO_GENERATOR | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE):
-            raise ConfigurationError(
-                "func",
-                fn,
-                "a function that returns its results at once: a generator can be consumed only once",
-            )
-        self.awaits = bool(flags & CO_COROUTINE)
+        if flags & CO_ITERABLE_COROUTINE:
+            raise ConfigurationError("func", fn, "a coroutine function made with async def")
+        self.awaits = bool(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR))
+        self.streams = bool(flags & (CO_GENERATOR | CO_ASYNC_GENERATOR))
         self.parameters = parameters(self.signature.__code__)
+        self.injected = self._injected()
+        ignore = (*ignore, *self.injected)
         self.key = key if key is None else self._key_function(key)
         self.self_key = self_key
         self.is_method = self._is_method()
         self.bound = self.is_method and key is None and self_key is None and self.parameters[0] not in ignore
         self.keyed = self._keyed(ignore)
         self.names = ("key",) if self.key is not None else self._named()
+
+    def _injected(self) -> tuple[str, ...]:
+        """Return the parameters that are given the load context of a call."""
+        positional = self.signature.__defaults__ or ()
+        by_name = self.signature.__kwdefaults__ or {}
+        found = [name for name, value in by_name.items() if value is INJECTED] if by_name else []
+        if any(value is INJECTED for value in positional):
+            first = self.signature.__code__.co_argcount - len(positional)
+            found += [self.parameters[first + at] for at, value in enumerate(positional) if value is INJECTED]
+        return tuple(found)
 
     def _is_method(self) -> bool:
         owner = self.signature.__qualname__.rpartition(".")[0]
@@ -435,7 +667,7 @@ class _Target:
                 known = ", ".join(self.parameters) or "none"
                 raise ConfigurationError("ignore", name, f"a parameter of {self.name}; it has: {known}")
         if self.key is not None:
-            if ignore:
+            if set(ignore).difference(self.injected):
                 raise ConfigurationError("ignore", ignore, "nothing beside key=, which makes the whole key")
             return (0,)
         if self.self_key is not None and not self.signature.__code__.co_argcount:
@@ -502,7 +734,7 @@ def _likely_mode(spec: Spec, *, shared: bool) -> Literal["value", "entry", "call
     """Guess the hit path before the engine is known; opening the cache corrects it."""
     if shared or spec.copy is not None or not spec.private_to_process:
         return "call"
-    return "value" if spec.ttl is None else "entry"
+    return "value" if spec.ttl is None and not spec.aged else "entry"
 
 
 _DEFAULTS: dict[str, Any] = {"scope": "process", "on_engine_error": "compute", "persist": False}

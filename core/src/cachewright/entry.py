@@ -83,3 +83,40 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"Entry(type={type(self.value).__name__}, expires={self.expires}, tags={self.tags})"
+
+
+class AgedEntry(Entry):
+    """An entry that has to be judged before it is served: it has windows, tags, or stands for an exception.
+
+    Attributes:
+        expires: up to here a generated hit path serves it without a question.
+        soft: when its ttl is over; ``NEVER`` for no ttl. On the clock of ``expires``.
+        until: how long it is kept.
+        ttl: the ttl that it was stored with, ``None`` for none.
+        negative: whether ``value`` says what the computation raised.
+        tokens: the tokens that its tags had when it was computed; empty in an engine of objects.
+    """
+
+    __slots__ = ("negative", "soft", "tokens", "ttl", "until")
+
+    def __init__(
+        self,
+        value: object,
+        expires: float = NEVER,
+        created: float = 0.0,
+        tags: tuple[str, ...] = (),
+        seconds: float = 0.0,
+        key: object = MISSING,
+        *,
+        soft: float = NEVER,
+        until: float = NEVER,
+        ttl: float | None = None,
+        negative: bool = False,
+        tokens: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(value, expires, created, tags, seconds, key)
+        self.soft = soft
+        self.until = until
+        self.ttl = ttl
+        self.negative = negative
+        self.tokens = tokens or {}

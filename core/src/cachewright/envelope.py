@@ -8,7 +8,7 @@
       3   1  suite: 0 CHK, 1 keyed BLAKE2b-256, 2 HMAC-SHA-256
       4   1  serializer, from 0x80 on decoding could execute code
       5   1  codec = 0, not compressed
-      6   1  flags: 1 negative entry, 2 cached exception; unknown bits refuse
+      6   1  flags: 1 negative entry, 2 cached exception, 4 claim; unknown bits refuse
       7   1  0
       8   8  key id, zeros for CHK
      16   8  created            microseconds since the epoch, signed
@@ -63,16 +63,18 @@ if TYPE_CHECKING:
     from cachewright.keyring import KeyRing
     from cachewright.serializer import Frames
 
-__all__ = ["EXCEPTION", "NEGATIVE", "Envelope", "Opened"]
+__all__ = ["CLAIM", "EXCEPTION", "NEGATIVE", "Envelope", "Opened"]
 
 NEGATIVE: Final = 1
 """Flag of an entry that stands for the absence of a value."""
 EXCEPTION: Final = 2
 """Flag of an entry that holds an exception."""
+CLAIM: Final = 4
+"""Flag of what stands for a value that is being computed; see :mod:`cachewright._claims`."""
 
 _MAGIC: Final = b"\xca\xce\x01"
 _NO_CODEC: Final = 0
-_FLAGS: Final = NEGATIVE | EXCEPTION
+_FLAGS: Final = NEGATIVE | EXCEPTION | CLAIM
 _HEADER: Final = struct.Struct(">3sBBBBB8sqQQQQdQII")
 _HEADER_SIZE: Final = _HEADER.size
 _ROW_SIZE: Final = ROW.size
@@ -97,6 +99,9 @@ class Envelope:
         executable: whether serializers whose decoding could execute code may be sealed and opened.
         max_bytes: largest envelope that is sealed or opened.
         context: the application; entries of another one are refused.
+        skew: seconds by which the clocks of those who share a store may differ. An entry from the future
+            is otherwise refused: after a backward step of the clock it would live for longer than its ttl.
+            Only for stores that end entries by a clock of their own.
     """
 
     def __init__(
@@ -107,11 +112,13 @@ class Envelope:
         executable: bool = False,
         max_bytes: int = 1 << 31,
         context: str = "cachewright",
+        skew: float = 0.0,
     ) -> None:
         self.namespace = namespace
         self.executable = executable
         self.max_bytes = max_bytes
         self._serializers = 0x100 if executable else EXECUTABLE
+        self._skew = skew
         self._verified = VerifiedBuffers()
         self._known: dict[str, tuple[bytes, Opened]] = {}
         prefix = prefixed(context) + prefixed(namespace)
@@ -200,13 +207,12 @@ class Envelope:
 
         Raises:
             EnvelopeError: it must not be used; ``reason`` says why. An entry is ``expired`` from its hard
-                expiry on, and also before its creation: after a backward step of the clock it would
-                otherwise live for longer than its ttl.
+                expiry on, and also before its creation, but for ``skew``.
         """
         known = self._known.get(key)
         if known is not None and type(blob) is bytes and known[0] == blob:
             opened = known[1]
-            if opened.expires is not None and not opened.created <= now < opened.expires:
+            if opened.expires is not None and not opened.created - self._skew <= now < opened.expires:
                 raise EnvelopeError("expired")
             return opened
         opened = self._verify(key, blob, now)
@@ -245,6 +251,7 @@ class Envelope:
         opened.frames = [first]
         if meta_size:
             opened.version, opened.label, opened.tags = opened_meta(bytes(data[body:table]))
+        opened.special = bool(opened.flags or opened.tags or opened.soft is not None)
         if count:
             rows = list(ROW.iter_unpack(data[table:start]))
             if fields[11] != first_size + sum(length for length, _ in rows):
@@ -290,7 +297,7 @@ class Envelope:
             raise EnvelopeError("format")
         created = created_us / 1e6
         expires = expires_us / 1e6 if expires_us else None
-        if expires is not None and not created <= now < expires:
+        if expires is not None and not created - self._skew <= now < expires:
             raise EnvelopeError("expired")
         opened = Opened()
         opened.created = created
@@ -309,7 +316,7 @@ class Envelope:
             allowed = f"0x01 to {self._serializers - 1:#04x}"
             return ValueError(f"serializer id {serializer:#04x} is not allowed here, only {allowed}")
         if flags & ~_FLAGS:
-            return ValueError(f"flags {flags:#04x} are unknown; known are NEGATIVE and EXCEPTION")
+            return ValueError(f"flags {flags:#04x} are unknown; known are NEGATIVE, EXCEPTION and CLAIM")
         return ValueError(f"seconds={seconds} is not a finite duration")
 
 

@@ -18,6 +18,7 @@
     ├── EnvelopeError (ValueError)              stored bytes that must not be used; a miss for callers
     ├── EngineError                             the backend library or server failed
     │   └── EngineUnavailableError (ConnectionError)
+    ├── LoadTimeoutError (TimeoutError)         a computation took longer than callers may wait
     └── ClosedError (RuntimeError)              the cache was closed
 
     CachewrightWarning (UserWarning)
@@ -198,6 +199,18 @@ class EngineError(CachewrightError):
 
 class EngineUnavailableError(EngineError, ConnectionError):
     """The engine's server or store cannot be reached at all."""
+
+
+class LoadTimeoutError(CachewrightError, TimeoutError):
+    """A computation took longer than ``Freshness.hard_timeout``; it goes on without this caller."""
+
+    def __init__(self, function: str, seconds: float) -> None:
+        self.function = function
+        self.seconds = seconds
+        super().__init__(
+            f"{function} did not return within {seconds:g} s; it goes on, and its result is stored; raise"
+            " hard_timeout= to wait for longer"
+        )
 
 
 class ClosedError(CachewrightError, RuntimeError):

@@ -44,7 +44,7 @@ class NotStored(Event):
     """A value was computed and not stored.
 
     Attributes:
-        reason: too-large, unserializable, ttl, condition, invalidated, engine.
+        reason: too-large, unserializable, ttl, condition, invalidated, superseded, engine.
         detail: one sentence.
     """
 
@@ -77,6 +77,38 @@ class EngineFailed(Event):
 
     operation: str
     error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStale(Event):
+    """A call was answered with a value whose ttl was over.
+
+    Attributes:
+        reason: refreshing (a new one is on its way), failed (loading raised), timeout (it takes too
+            long), unreachable (the engine is).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFailed(Event):
+    """A computation that nobody waited for raised ``error``."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged(Event):
+    """The engine is left alone from now on (``open``), or asked again.
+
+    Attributes:
+        open: whether it is left alone.
+        pending: invalidations that it has to be told of, or has just been told of.
+    """
+
+    open: bool
+    pending: int
 
 
 class Listener(Protocol):

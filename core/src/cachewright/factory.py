@@ -33,6 +33,16 @@ if TYPE_CHECKING:
     from cachewright.registry import Registry
 
 
+NETWORK_TIMEOUT = 0.1
+"""Seconds for an operation on a server: computing has to be better than waiting for longer."""
+
+CLOCK_SKEW = 300.0
+"""Seconds by which the clocks of hosts that share a server may differ; the server ends entries by its own."""
+
+LOCAL_TIMEOUT = 1.0
+"""Seconds to wait for other processes of this host that write to the same store."""
+
+
 def open_cache(
     name: str = "default",
     /,
@@ -46,7 +56,7 @@ def open_cache(
     policy: str | None = None,
     serializer: str | None = None,
     copy: Literal["value"] | None = None,
-    on_engine_error: Literal["compute", "raise"] = "compute",
+    on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
     path: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
@@ -66,7 +76,8 @@ def open_cache(
         policy: eviction policy, if the default of the engine will not do.
         serializer: name of the only serializer to use; default: the fitting one of those allowed.
         copy: "value" to hand out a copy of stored objects on every hit.
-        on_engine_error: "compute" treats a failing engine as a miss, "raise" raises.
+        on_engine_error: "compute" treats a failing engine as a miss, "raise" raises, "stale" serves what was
+            last seen of it.
         url: address of the server, for engines that have one.
         path: directory of the store, for engines that keep files; implies ``persist``.
         settings: settings to use instead of those in force.
@@ -111,7 +122,7 @@ def open_async_cache(
     policy: str | None = None,
     serializer: str | None = None,
     copy: Literal["value"] | None = None,
-    on_engine_error: Literal["compute", "raise"] = "compute",
+    on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
     path: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
@@ -155,8 +166,14 @@ def build(spec: Spec, *, values: object = object, plain: bool = False, clock: Cl
         clock: clocks to use.
     """
     choice = _Choice(spec, values, asynchronous=False)
-    engine = choice.info.load()(choice.config(clock))
-    return Cache(engine, choice.lifecycle(clock, plain=plain, private=engine.private), choice.explain)
+    config = choice.config(clock)
+    engine = choice.open(config)
+    return Cache(
+        engine,
+        choice.lifecycle(clock, plain=plain, private=engine.private),
+        choice.explain,
+        companion=lambda: choice.open(companion(config)),
+    )
 
 
 def build_async(
@@ -173,11 +190,30 @@ def build_async(
             return native(config)
 
         lifecycle = choice.lifecycle(clock, plain=plain, private=False)
-        return AsyncCache(connect, lifecycle, choice.explain)
-    engine: Engine = choice.info.load()(config)
-    bridge = Bridge(engine, threaded=ability.blocking)
+        beside = companion(config)
+        return AsyncCache(connect, lifecycle, choice.explain, companion=lambda: native(beside))
+    engine = choice.open(config)
     lifecycle = choice.lifecycle(clock, plain=plain, private=engine.private)
-    return AsyncCache(lambda: bridge, lifecycle, choice.explain, per_loop=False)
+
+    def bridged(opened: Engine) -> Bridge:
+        return Bridge(opened, threaded=ability.blocking)
+
+    return AsyncCache(
+        lambda: bridged(engine),
+        lifecycle,
+        choice.explain,
+        companion=lambda: bridged(choice.open(companion(config))),
+        per_loop=False,
+    )
+
+
+def companion(config: EngineConfig) -> EngineConfig:
+    """Return the configuration of the engine that holds what is not an entry, for the one of ``config``.
+
+    Its namespace is one that no cache has, and it knows no bounds: what it holds is small, and losing a
+    tag's token means losing the entries of that tag.
+    """
+    return replace(config, namespace=f"{config.namespace}\0aside", maxsize=None, max_bytes=None, policy=None)
 
 
 class _Choice:
@@ -202,6 +238,9 @@ class _Choice:
         )
         self.notes: list[str] = []
         self.info, self.why = self._choose()
+        self.slotted = self._wants_slots()
+        if self.slotted:
+            self.info = replace(self.info, capabilities=replace(self.info.capabilities, compare_and_set=True))
         self.namespace = self._namespace()
         self.storage = "Python objects, in this process"
 
@@ -220,6 +259,14 @@ class _Choice:
             self.registry.engines().values(), self.workload, unavailable=self.registry.unavailable()
         )
         return info, f"the best installed engine for {self.workload}"
+
+    def _wants_slots(self) -> bool:
+        ability = self.info.capabilities
+        if ability.scope != "host" or ability.holds != "bytes" or ability.compare_and_set or not ability.sync:
+            return False
+        from cachewright import _slots  # noqa: PLC0415 - for these engines only
+
+        return _slots.available()
 
     def _named(self, name: str) -> EngineInfo:
         info = self.registry.engine(name)
@@ -252,6 +299,17 @@ class _Choice:
 
         return f"{spec.namespace}@{definition_digest(spec.definition)}"
 
+    def open(self, config: EngineConfig) -> Engine:
+        """Open the engine, with lock slots around it where it shares a host without compare-and-set."""
+        engine = self.info.load()(config)
+        if not self.slotted:
+            return engine
+        from cachewright._slots import Slots, SlottedEngine  # noqa: PLC0415 - for these engines only
+
+        path = config.path if config.path is not None else self._store_directory()
+        slots = Slots(path.with_name(f".{path.name}.slots"), config.timeout, self.info.name)
+        return SlottedEngine(engine, slots)
+
     def config(self, clock: Clock) -> EngineConfig:
         """Return what the engine is opened with: of the bounds those that it can keep."""
         spec, ability = self.spec, self.info.capabilities
@@ -263,9 +321,14 @@ class _Choice:
             path=self._path(),
             url=spec.url or self.settings.url,
             clock=clock,
-            timeout=self.settings.timeout,
+            timeout=self._timeout(),
             options=spec.options,
         )
+
+    def _timeout(self) -> float:
+        if self.settings.timeout is not None:
+            return self.settings.timeout
+        return NETWORK_TIMEOUT if self.info.capabilities.scope == "network" else LOCAL_TIMEOUT
 
     def _path(self) -> Path | None:
         ability = self.info.capabilities
@@ -273,6 +336,9 @@ class _Choice:
             return None
         if self.spec.path is not None:
             return Path(self.spec.path).expanduser()
+        return self._store_directory()
+
+    def _store_directory(self) -> Path:
         from cachewright.config import cache_directory  # noqa: PLC0415 - imports platformdirs
 
         return cache_directory(self.settings) / self.info.name
@@ -291,6 +357,7 @@ class _Choice:
             listeners=self.registry.listeners(),
             maxsize=spec.maxsize if self.info.capabilities.max_entries else None,
             alternatives=self._alternatives,
+            lease=self.settings.lease,
         )
 
     def _packer(self, clock: Clock, *, plain: bool, private: bool) -> Packer:
@@ -303,7 +370,7 @@ class _Choice:
                     f"None: engine {self.info.name!r} keeps objects as they are",
                 )
             measure = size_of if spec.max_bytes is not None else None
-            if plain and spec.ttl is None and spec.copy is None:
+            if plain and spec.ttl is None and spec.copy is None and not spec.aged:
                 return PlainPacker(measure)
             return EntryPacker(clock, measure, private_copy=spec.copy == "value")
         ring = self._ring(private=private)
@@ -349,10 +416,12 @@ class _Choice:
         from cachewright.envelope import Envelope  # noqa: PLC0415 - only engines of bytes need it
 
         executable = any(info.executable for info in chain.infos)
+        ability = self.info.capabilities
+        skew = CLOCK_SKEW if ability.scope == "network" and ability.ttl_per_entry else 0.0
         limit = self.settings.max_value_bytes
         if limit is None:
-            return Envelope(self.namespace, ring=ring, executable=executable)
-        return Envelope(self.namespace, ring=ring, executable=executable, max_bytes=limit)
+            return Envelope(self.namespace, ring=ring, executable=executable, skew=skew)
+        return Envelope(self.namespace, ring=ring, executable=executable, max_bytes=limit, skew=skew)
 
     def _alternatives(self, ability: str) -> tuple[str, ...]:
         engines = self.registry.engines().values()

@@ -50,9 +50,22 @@ class Counters:
         refused: values computed and not stored (too large, ttl, condition, engine down).
         unreadable: stored entries that were refused and treated as misses.
         errors: engine operations that failed.
+        stale: calls answered with a value whose ttl was over.
+        refreshes: computations that were started before anybody had to wait for them.
     """
 
-    __slots__ = ("calls", "coalesced", "errors", "loads", "misses", "refused", "stored", "unreadable")
+    __slots__ = (
+        "calls",
+        "coalesced",
+        "errors",
+        "loads",
+        "misses",
+        "refreshes",
+        "refused",
+        "stale",
+        "stored",
+        "unreadable",
+    )
 
     def __init__(self) -> None:
         for name in self.__slots__:
@@ -66,6 +79,8 @@ class Counters:
     refused: Tally
     unreadable: Tally
     errors: Tally
+    stale: Tally
+    refreshes: Tally
 
     def reset(self) -> None:
         """Start again at zero."""
@@ -83,6 +98,8 @@ class Counters:
         info.refused = self.refused.count
         info.unreadable = self.unreadable.count
         info.errors = self.errors.count
+        info.stale = self.stale.count
+        info.refreshes = self.refreshes.count
         return info
 
 
@@ -96,8 +113,9 @@ class _FunctoolsInfo(NamedTuple):
 class CacheInfo(_FunctoolsInfo):
     """A snapshot: the four fields of functools as a tuple, and more as attributes.
 
-    The further attributes are those of :class:`Counters`; they take no part in comparison or
-    unpacking, so code written for functools keeps working.
+    The further attributes are those of :class:`Counters`, and ``engine_open``: whether the engine is
+    left alone because it failed, and ``pending``: invalidations that it has to be told of. They take no
+    part in comparison or unpacking, so code written for functools keeps working.
     """
 
     loads: int = 0
@@ -106,6 +124,10 @@ class CacheInfo(_FunctoolsInfo):
     refused: int = 0
     unreadable: int = 0
     errors: int = 0
+    stale: int = 0
+    refreshes: int = 0
+    engine_open: bool = False
+    pending: int = 0
 
     def _replace(  # pyright: ignore[reportIncompatibleMethodOverride] # keeps what functools lacks
         self, /, **changes: Any

@@ -23,6 +23,7 @@ def test_operations_reach_the_engine() -> None:
     assert set(engine.keys()) == {"a", "b"}
     assert engine.count() == 2
     assert engine.compare_and_set("b", 2, 3) is True
+    assert engine.compare_and_set_many([("b", 2, 4, None, 1), ("b", 3, 4, None, 1)]) == [False, True]
     assert engine.delete("a") is True
     assert engine.delete_many(["b", "a"]) == 1
     engine.clear()

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import TimeoutError as WaitTimeoutError
 from typing import Any, TypeVar
 
-from cachewright.engine import AsyncEngine, Engine, EngineConfig
+from cachewright.engine import AsyncEngine, Engine, EngineConfig, Swap
 
 T = TypeVar("T")
 
@@ -65,6 +65,9 @@ class Blocking(Engine):
         self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
     ) -> bool:
         return self._run(self._engine.compare_and_set(key, expected, value, ttl=ttl, size=size))
+
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        return self._run(self._engine.compare_and_set_many(swaps))
 
     def get_many(self, keys: Iterable[Any], /) -> dict[Any, Any]:
         return self._run(self._engine.get_many(keys))

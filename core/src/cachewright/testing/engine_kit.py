@@ -19,6 +19,7 @@ from cachewright.testing.engine_processes import ProcessContract
 from cachewright.testing.engine_races import RaceContract
 from cachewright.testing.engine_reader import ReaderContract
 from cachewright.testing.engine_record import RecordContract
+from cachewright.testing.engine_sharing import SharingContract
 from cachewright.testing.engine_stores import StoreContract
 from cachewright.testing.engine_values import ValueContract
 
@@ -62,6 +63,7 @@ class EngineKit(
     RaceContract,
     StoreContract,
     ProcessContract,
+    SharingContract,
     RecordContract,
 ):
     """Every promise of :class:`~cachewright.engine.Engine` as a test.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cachewright.engine import Engine
+from cachewright.engine import Engine, Swap
 from cachewright.entry import MISSING
 from cachewright.errors import UnsupportedByEngineError
 from cachewright.testing.clock import ManualClock
@@ -151,6 +151,77 @@ class RaceContract(EngineContract):
         assert engine.compare_and_set(key, MISSING, first) is True
         assert self.matches(engine.get(key), first)
 
+    def test_compare_and_set_many_undeclared_is_refused(self, engine: Engine) -> None:
+        """Without compare_and_set there is no compare_and_set_many either."""
+        if self.info.capabilities.compare_and_set:
+            pytest.skip(f"engine {self.info.name!r} declares compare_and_set")
+        with pytest.raises(UnsupportedByEngineError):
+            engine.compare_and_set_many([self._swap(1, MISSING, self.value(1))])
+
+    def test_compare_and_set_many_says_which_took_place(self, engine: Engine) -> None:
+        """Each swap succeeds or fails on its own, and the answers are in the order of the swaps."""
+        self.needs("compare_and_set")
+        stored = {number: self.put(engine, self.key(number), number) for number in (1, 2, 3)}
+        new = {number: self.value(10 + number) for number in range(5)}
+        swaps = [
+            self._swap(1, engine.get(self.key(1)), new[1]),
+            self._swap(2, self._as_stored(self.value(9)), new[2]),
+            self._swap(0, MISSING, new[0]),
+            self._swap(3, engine.get(self.key(3)), MISSING),
+            self._swap(4, self._as_stored(self.value(9)), new[4]),
+        ]
+        assert engine.compare_and_set_many(swaps) == [True, False, True, True, False]
+        assert self.matches(engine.get(self.key(0)), new[0])
+        assert self.matches(engine.get(self.key(1)), new[1])
+        assert self.matches(engine.get(self.key(2)), stored[2])
+        assert engine.get(self.key(3)) is MISSING
+        assert engine.get(self.key(4)) is MISSING
+
+    def test_compare_and_set_many_of_none_and_of_duplicates(self, engine: Engine) -> None:
+        """No swap is no answer; of two that expect the same of one key, the first takes place."""
+        self.needs("compare_and_set")
+        first, second = self.value(1), self.value(2)
+        assert engine.compare_and_set_many([]) == []
+        swaps = iter([self._swap(1, MISSING, first), self._swap(1, MISSING, second)])
+        assert engine.compare_and_set_many(swaps) == [True, False]
+        assert self.matches(engine.get(self.key(1)), first)
+
+    def test_compare_and_set_many_keep_their_own_ttl(self, engine: Engine, clock: ManualClock) -> None:
+        """Each swapped entry lives as long as its own swap says."""
+        self.needs("compare_and_set")
+        self.needs_clock()
+        values = [self.value(number) for number in range(3)]
+        ttls = (10, 100, None)
+        swaps = [self._swap(n, MISSING, values[n], ttl=ttl) for n, ttl in enumerate(ttls)]
+        assert engine.compare_and_set_many(swaps) == [True, True, True]
+        clock.advance(50)
+        assert engine.get(self.key(0)) is MISSING
+        assert self.matches(engine.get(self.key(1)), values[1])
+        clock.advance(51)
+        assert engine.get(self.key(1)) is MISSING
+        assert self.matches(engine.get(self.key(2)), values[2])
+
+    @pytest.mark.usefixtures("eager_switching")
+    def test_compare_and_set_many_has_one_winner_per_key(self, engine: Engine) -> None:
+        """Of eight threads that swap the same ten entries at once, one succeeds per entry and round."""
+        self.needs("compare_and_set")
+        keys, barrier = [self.key(number) for number in range(10)], threading.Barrier(THREADS, timeout=60)
+
+        def compete(thread: int) -> list[bool]:
+            won: list[bool] = []
+            for turn in range(10):
+                barrier.wait()
+                swaps = [
+                    self._swap(number, engine.get(key), self.value(turn * THREADS + thread, key=key))
+                    for number, key in enumerate(keys)
+                ]
+                barrier.wait()
+                won += engine.compare_and_set_many(swaps)
+            return won
+
+        for winners in zip(*_in_threads(compete), strict=True):
+            assert sum(winners) == 1
+
     @pytest.mark.usefixtures("eager_switching")
     def test_compare_and_set_has_one_winner(self, engine: Engine) -> None:
         """Of eight threads that swap the same expected value at once, one succeeds per round."""
@@ -170,6 +241,9 @@ class RaceContract(EngineContract):
 
         for winners in zip(*_in_threads(compete), strict=True):
             assert sum(winners) == 1
+
+    def _swap(self, number: int, expected: Any, value: Any, *, ttl: float | None = None) -> Swap:
+        return self.key(number), expected, value, ttl, 1 if value is MISSING else self.size(value)
 
     def _as_stored(self, value: Any) -> Any:
         return value if isinstance(value, Token) else b"".join(value)

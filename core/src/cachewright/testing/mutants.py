@@ -52,6 +52,10 @@ KILLED_BY: dict[type[DictEngine | FolderEngine | AsyncDictEngine], str] = {
     wrong_dicts.StaleReader: "test_a_reader_finds_the_same_object",
     wrong_dicts.ComparesByEquality: "test_compare_and_set_compares_objects_by_identity",
     wrong_dicts.ComparesThenSets: "test_compare_and_set_has_one_winner",
+    wrong_dicts.SwapsAllOrNone: "test_compare_and_set_many_says_which_took_place",
+    wrong_dicts.AnswersSwapsByKey: "test_compare_and_set_many_of_none_and_of_duplicates",
+    wrong_dicts.SwapsManyForEver: "test_compare_and_set_many_keep_their_own_ttl",
+    wrong_dicts.ComparesManyThenSets: "test_compare_and_set_many_has_one_winner_per_key",
     wrong_dicts.MixesThreads: "test_threads_never_see_another_keys_value",
     wrong_dicts.ForgetsDeletedTwice: "test_each_entry_is_deleted_by_one_thread",
     wrong_dicts.ClosesOnce: "test_closing_twice_is_allowed",
@@ -64,8 +68,12 @@ KILLED_BY: dict[type[DictEngine | FolderEngine | AsyncDictEngine], str] = {
     wrong_stores.EmptiesOnOpening: "test_entries_survive_closing_and_reopening",
     wrong_stores.WritesInPlace: "test_a_writer_killed_half_way_leaves_old_or_new",
     wrong_stores.LocksAcrossForks: "test_a_forked_child_can_use_the_engine",
+    wrong_stores.RenewsNothing: "test_swapping_the_same_bytes_renews_the_ttl",
+    wrong_stores.SwapsWithoutLooking: "test_a_load_that_began_before_is_not_stored",
     wrong_stores.LeavesRepliesBehind: "test_after_a_cancelled_get_answers_are_right",
     wrong_stores.BelongsToOneLoop: "test_two_runs_one_after_the_other",
+    wrong_stores.GathersSwaps: "test_compare_and_set_many_of_none_and_of_duplicates",
+    wrong_stores.ComparesManyThenAwaits: "test_compare_and_set_many_has_one_winner_per_key",
 }
 """Which test has to notice which mistake; the class name says what the mistake is."""
 

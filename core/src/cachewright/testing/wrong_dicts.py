@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from cachewright.engine import EngineConfig
+from cachewright.engine import EngineConfig, Swap
 from cachewright.entry import MISSING
 from cachewright.testing.reference import DictEngine
 
@@ -198,6 +198,38 @@ class ComparesThenSets(DictEngine):
             self.delete(key)
             return True
         return self.set(key, value, ttl=ttl, size=size)
+
+
+class SwapsAllOrNone(DictEngine):
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        swaps = list(swaps)
+        with self.lock:
+            if any(self.get(key) is not expected for key, expected, *_ in swaps):
+                return [False] * len(swaps)
+            return super().compare_and_set_many(swaps)
+
+
+class AnswersSwapsByKey(DictEngine):
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        swaps = list(swaps)
+        answers = {swap[0]: self.compare_and_set(*swap[:3], ttl=swap[3], size=swap[4]) for swap in swaps}
+        return [answers[swap[0]] for swap in swaps]
+
+
+class SwapsManyForEver(DictEngine):
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        return [self.compare_and_set(*swap[:3], size=swap[4]) for swap in swaps]
+
+
+class ComparesManyThenSets(DictEngine):
+    def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        swaps = list(swaps)
+        equal = [self.get(key) is expected for key, expected, *_ in swaps]
+        time.sleep(1e-4)
+        for same, (key, _, value, ttl, size) in zip(equal, swaps, strict=True):
+            if same:
+                self.set(key, value, ttl=ttl, size=size)
+        return equal
 
 
 class MixesThreads(DictEngine):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from cachewright.engine import EngineConfig
+from cachewright.engine import EngineConfig, Swap
 from cachewright.entry import MISSING
 from cachewright.testing.reference import AsyncDictEngine, FolderEngine
 
@@ -83,6 +84,24 @@ class LocksAcrossForks(FolderEngine):
             return super().set(key, value, ttl=ttl, size=size)
 
 
+class RenewsNothing(FolderEngine):
+    def compare_and_set(
+        self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
+    ) -> bool:
+        if expected is not MISSING and value is not MISSING and b"".join(value) == expected:
+            return bool(self.get(key) == expected)
+        return super().compare_and_set(key, expected, value, ttl=ttl, size=size)
+
+
+class SwapsWithoutLooking(FolderEngine):
+    def compare_and_set(
+        self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
+    ) -> bool:
+        if expected is MISSING:
+            return super().compare_and_set(key, expected, value, ttl=ttl, size=size)
+        return self.delete(key) if value is MISSING else self.set(key, value, ttl=ttl, size=size)
+
+
 class LeavesRepliesBehind(AsyncDictEngine):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
@@ -103,3 +122,23 @@ class BelongsToOneLoop(AsyncDictEngine):
             message = "attached to a different loop"
             raise RuntimeError(message)
         return await super().get(key)
+
+
+class GathersSwaps(AsyncDictEngine):
+    async def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        ordered = list(swaps)
+        turns = [
+            asyncio.ensure_future(self.compare_and_set(*swap[:3], ttl=swap[3], size=swap[4]))
+            for swap in reversed(ordered)
+        ]
+        return (await asyncio.gather(*turns))[::-1]
+
+
+class ComparesManyThenAwaits(AsyncDictEngine):
+    async def compare_and_set_many(self, swaps: Iterable[Swap], /) -> list[bool]:
+        swaps = list(swaps)
+        equal = [await self.get(key) is expected for key, expected, *_ in swaps]
+        for same, (key, _, value, ttl, size) in zip(equal, swaps, strict=True):
+            if same:
+                await self.set(key, value, ttl=ttl, size=size)
+        return equal
