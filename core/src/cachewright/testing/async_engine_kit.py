@@ -21,6 +21,7 @@ from cachewright.testing.engine_kit import MachineContract
 from cachewright.testing.engine_namespaces import NamespaceContract
 from cachewright.testing.engine_races import RaceContract
 from cachewright.testing.engine_record import RecordContract
+from cachewright.testing.engine_sharing import SharingContract
 from cachewright.testing.engine_stores import StoreContract
 from cachewright.testing.engine_values import ValueContract
 
@@ -209,6 +210,7 @@ class AsyncEngineKit(
     BoundContract,
     RaceContract,
     StoreContract,
+    SharingContract,
     RecordContract,
 ):
     """Every promise of :class:`~cachewright.engine.AsyncEngine` as a test.
