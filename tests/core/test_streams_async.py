@@ -271,6 +271,7 @@ class TestEnds:
         run(main)
 
 
+@pytest.mark.slow
 class TestCancelling:
     """A cancelled consumer is one consumer less."""
 
@@ -745,6 +746,7 @@ class Play:
 MOVES = ["start", "next", "next", "ask", "aclose", "cancel", "turn"]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     length=st.integers(0, 5),
