@@ -747,7 +747,7 @@ MOVES = ["start", "next", "next", "ask", "aclose", "cancel", "turn"]
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     length=st.integers(0, 5),
     error=st.sampled_from([None, LookupError("model")]),
