@@ -13,6 +13,7 @@ killed is taken over: at once on the same host, else when the lease is over.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -29,6 +30,10 @@ TOKEN_SIZE: Final = 16
 
 LEASE_SECONDS: Final = 10.0
 """How long a claim lasts unless it is renewed."""
+
+IDLE_SECONDS: Final = 1.0
+IDLE_TURNS: Final = 10
+"""How often, and for how long, claims are looked for when there are none, before waiting to be woken."""
 
 FIRST_PAUSE: Final = 0.001
 LONGEST_PAUSE: Final = 0.05
@@ -114,7 +119,7 @@ class Keeper:
                 except RuntimeError:  # the interpreter ends: no computation will outlast its lease
                     return
                 self._running = True
-            elif len(self._held) == 1 or when < self._wakes:
+            elif when < self._wakes:
                 self._changed.notify()
 
     def release(self, token: bytes) -> None:
@@ -129,17 +134,20 @@ class Keeper:
             held.tell(waits)
 
     def _work(self) -> None:
+        idle = 0
         while True:
             with self._changed:
-                if not self._held:
-                    self._changed.wait()
                 now = time.monotonic()
                 held = list(self._held.items())
                 due = [(token, claim) for token, claim in held if claim.when <= now]
                 if not due:
-                    self._wakes = earliest = min((claim.when for _, claim in held), default=now + 1.0)
+                    # Without claims it goes on looking for a while: to wake a thread costs as much as the
+                    # claim that it would be woken for.
+                    idle = 0 if held else idle + 1
+                    later = now + IDLE_SECONDS if idle < IDLE_TURNS else math.inf
+                    self._wakes = min((claim.when for _, claim in held), default=later)
                     del held, due  # a claim that is released may refer to a cache that nobody else does
-                    self._changed.wait(max(earliest - now, 0.01))
+                    self._changed.wait(None if self._wakes == math.inf else max(self._wakes - now, 0.01))
                     continue
                 self._wakes = 0.0
             for token, claim in due:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from cachewright.builtin.sqlite.failure import ENGINE
 from cachewright.errors import EngineError, EngineUnavailableError
@@ -62,11 +62,11 @@ class Link:
 
     def open(self, opener: Callable[[], Opened]) -> None:
         """Connect with what ``opener`` returns."""
-        with _links.gate:
+        with links.gate:
             self.connection, self.path, self.identity, self.refusal = opener()
             self.pid = os.getpid()
             self.recheck = time.monotonic() + RECHECK_SECONDS
-            _links.open.add(self)
+            links.open.add(self)
 
     def transact(self, operation: str, work: Work[T], writers: threading.Lock, deadline: float) -> T:
         """Return what ``work`` returns after committing what it did; otherwise nothing was done.
@@ -110,9 +110,9 @@ class Link:
 
     def close(self) -> None:
         """Close the connection; of an inherited one just the reference is dropped."""
-        with self.lock, _links.gate:
+        with self.lock, links.gate:
             connection, self.connection = self.connection, None
-            _links.open.discard(self)
+            links.open.discard(self)
             if connection is None:
                 return
             if self.pid == os.getpid():
@@ -215,11 +215,10 @@ class _Links:
 
 
 def let_fork_pass() -> None:
-    """Wait while a fork waits for operations to end: threads without a pause would never let it in."""
-    if _links.pending:
-        forking = _links.forking
-        if forking.acquire(timeout=FORK_PATIENCE):
-            forking.release()
+    """Wait for a fork that is ``pending``: threads that work without a pause would never let it in."""
+    forking = links.forking
+    if forking.acquire(timeout=FORK_PATIENCE):
+        forking.release()
 
 
 def check_inherited(path: str) -> None:
@@ -229,7 +228,7 @@ def check_inherited(path: str) -> None:
         EngineUnavailableError: it did.
     """
     here = os.getpid()
-    if any(link.pid != here and link.path == path for link in _links.open):
+    if any(link.pid != here and link.path == path for link in links.open):
         raise _inherited()
 
 
@@ -251,14 +250,15 @@ def _pin(connection: sqlite3.Connection) -> None:
 
 def gate() -> threading.RLock:
     """Return the lock under which links are opened and closed; no fork happens while it is held."""
-    return _links.gate
+    return links.gate
 
 
-_links = _Links()
+links: Final = _Links()
+"""Those of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_links.before_fork,
-        after_in_parent=_links.after_fork,
-        after_in_child=_links.after_fork_in_child,
+        before=links.before_fork,
+        after_in_parent=links.after_fork,
+        after_in_child=links.after_fork_in_child,
     )

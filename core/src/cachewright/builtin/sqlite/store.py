@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cachewright.builtin.sqlite.attachment import attach, pause, stand_in
-from cachewright.builtin.sqlite.connection import Link, Opened, Work, check_inherited, let_fork_pass
+from cachewright.builtin.sqlite.connection import (
+    Link,
+    Opened,
+    Work,
+    check_inherited,
+    let_fork_pass,
+    links,
+)
 from cachewright.builtin.sqlite.directory import Directory, open_directory, unusable
 from cachewright.builtin.sqlite.failure import (
     ENGINE,
@@ -68,7 +75,8 @@ class Store:
 
     def link(self) -> Link:
         """Return this thread's link; it is closed when the thread ends."""
-        let_fork_pass()
+        if links.pending:
+            let_fork_pass()
         try:
             link: Link = self._local.link
         except AttributeError:
