@@ -73,7 +73,7 @@ class Background:
                 work = self._queue.popleft()
             try:
                 work()
-            except BaseException:
+            except BaseException:  # nobody is there to raise it to, and the thread has more to do
                 log.exception("a background refresh failed in an unexpected way")
             del work  # it may refer to a cache that nobody else does
 

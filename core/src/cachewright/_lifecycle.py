@@ -98,7 +98,7 @@ class Lifecycle:
         self.raises = on_engine_error == "raise"
         self.last_seen = LastSeen() if on_engine_error == "stale" and not self.holds_objects else None
         self.changes = Changes(self)
-        self.on_debt: Callable[[], None] = _nothing
+        self.on_debt: Callable[[], Callable[[], None] | None] = _nobody  # a weak reference
 
     @property
     def can_tag(self) -> bool:
@@ -423,7 +423,7 @@ class Lifecycle:
         self.emit(events.BreakerChanged, False, pending)  # noqa: FBT003 - fields of an event
 
 
-def _nothing() -> None:
+def _nobody() -> None:
     """Nobody has to know of an invalidation that is queued."""
 
 

@@ -498,7 +498,9 @@ class Operations:
                 seen.forget(Ask("set", "set", self.life.tag_key(what), aside=True))
         if self.life.breaker.owe(debt):
             self.life.engine_left_alone()
-        self.life.on_debt()
+        begin_chase = self.life.on_debt()
+        if begin_chase is not None:
+            begin_chase()
 
     def _owe_tags(self, tags: Iterable[str]) -> None:
         for tag in tags:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakMethod, ref
 
 from cachewright import events
 from cachewright._batch import Batch
 from cachewright._batching import BatchResolution
-from cachewright._breaker import LONGEST_REST
 from cachewright._bridge import Bridge
+from cachewright._chase import chase
 from cachewright._claims import keeper, new_token
 from cachewright._flight import FlightTable, led
 from cachewright._lifecycle import DEFAULT_TTL, Lifecycle, hashable
@@ -87,7 +87,7 @@ class AsyncCache:
         self._flights = FlightTable()
         self._operations = Resolution(lifecycle, self._flights, inline=False)
         self._chase = new_token()
-        lifecycle.on_debt = _weakly(self)
+        lifecycle.on_debt = WeakMethod(self._begin_chase)
         self._behind: set[asyncio.Task[Any]] = set()  # a loop does not keep its tasks
         self._explain = explain
         self._closed = False
@@ -451,26 +451,17 @@ class AsyncCache:
             self._engines[aside].pop(loop, None)
             await engine.close()
 
-    def chase(self) -> None:
-        """See to it that what is queued is told to the engine soon after it is back, even if nobody asks."""
-        me, token, loop = ref(self), self._chase, asyncio.get_running_loop()
+    def look_again(self) -> bool:
+        """Find out behind the callers, if it is time, whether the engine is back; return if that is open."""
+        breaker = self._life.breaker
+        if self._closed or not breaker.open:
+            return False
+        if breaker.begin_probe() and not self._spawn(Spawn(self._operations.recover())):
+            breaker.still_down()
+        return True
 
-        def probe() -> None:
-            cache = me()
-            breaker = None if cache is None else cache._life.breaker  # noqa: SLF001 - our own
-            if cache is None or cache._closed or breaker is None or not breaker.open:  # noqa: SLF001 - as above
-                keeper.release(token)
-            elif breaker.begin_probe() and not cache._spawn(Spawn(cache._operations.recover())):  # noqa: SLF001 - as above
-                breaker.still_down()
-
-        def again() -> None:
-            try:
-                loop.call_soon_threadsafe(probe)
-            except RuntimeError:  # the loop has ended; the next one that uses the cache finds out
-                keeper.release(token)
-
-        if token not in keeper:
-            keeper.hold(token, again, lambda _: None, 3 * LONGEST_REST)
+    def _begin_chase(self) -> None:
+        chase(self, self._chase, asyncio.get_running_loop().call_soon_threadsafe)
 
     # Taking steps -----------------------------------------------------------------------------------
 
@@ -511,8 +502,7 @@ class AsyncCache:
             life.last_seen.forget(ask)
         if breaker.open and not ask.urgent:
             self._let_go_of_closed_loops()  # one of them may have been about to find out if it is back
-            if breaker.begin_probe() and not self._spawn(Spawn(self._operations.recover())):
-                breaker.still_down()
+            self.look_again()
             return life.left_alone(ask)
         try:
             engine = await self._engine(aside=ask.aside)
@@ -604,18 +594,6 @@ def _running_task() -> asyncio.Task[Any] | None:
         return asyncio.current_task()
     except RuntimeError:  # no loop runs
         return None
-
-
-def _weakly(cache: AsyncCache) -> Callable[[], None]:
-    """Return a call of ``chase`` that keeps no cache alive."""
-    me = ref(cache)
-
-    def chase() -> None:
-        alive = me()
-        if alive is not None:
-            alive.chase()
-
-    return chase
 
 
 def _lookup(key: Any) -> Ask:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import ref
+from weakref import WeakMethod, ref
 
 from cachewright import events
 from cachewright._background import background
 from cachewright._batch import Batch
 from cachewright._batching import BatchResolution
-from cachewright._breaker import LONGEST_REST
+from cachewright._chase import chase
 from cachewright._claims import keeper, new_token
 from cachewright._flight import ABANDONED, FAILED, LANDED, FlightTable, lead, unlead
 from cachewright._lifecycle import DEFAULT_TTL, REFUSED, Lifecycle, hashable
@@ -74,7 +74,7 @@ class Cache(MutableMapping[Any, Any]):
         self._explain = explain
         self._closed = False
         self._chase = new_token()
-        lifecycle.on_debt = _weakly(self)
+        lifecycle.on_debt = WeakMethod(self._begin_chase)
         if lifecycle.last_seen is not None:
             self._fetch = lambda key: self._ask(_lookup(key))  # type: ignore[method-assign] # the long way
 
@@ -579,8 +579,7 @@ class Cache(MutableMapping[Any, Any]):
         if life.last_seen is not None:
             life.last_seen.forget(ask)
         if breaker.open and not ask.urgent:
-            if breaker.begin_probe() and not self._spawn(Spawn(self._operations.recover())):
-                breaker.still_down()
+            self.look_again()
             return life.left_alone(ask)
         try:
             answer = getattr(self._engine_for(aside=ask.aside), ask.method)(*ask.args, **ask.options)
@@ -610,20 +609,17 @@ class Cache(MutableMapping[Any, Any]):
             breaker.answered()
         return stored
 
-    def chase(self) -> None:
-        """See to it that what is queued is told to the engine soon after it is back, even if nobody asks."""
-        me, token = ref(self), self._chase
+    def look_again(self) -> bool:
+        """Find out behind the callers, if it is time, whether the engine is back; return if that is open."""
+        breaker = self._life.breaker
+        if self._closed or not breaker.open:
+            return False
+        if breaker.begin_probe() and not self._spawn(Spawn(self._operations.recover())):
+            breaker.still_down()
+        return True
 
-        def again() -> None:
-            cache = me()
-            breaker = None if cache is None else cache._life.breaker  # noqa: SLF001 - our own
-            if cache is None or cache._closed or breaker is None or not breaker.open:  # noqa: SLF001 - as above
-                keeper.release(token)
-            elif breaker.begin_probe() and not cache._spawn(Spawn(cache._operations.recover())):  # noqa: SLF001 - as above
-                breaker.still_down()
-
-        if token not in keeper:
-            keeper.hold(token, again, lambda _: None, 3 * LONGEST_REST)
+    def _begin_chase(self) -> None:
+        chase(self, self._chase, lambda probe: probe())
 
     def _engine_for(self, *, aside: bool) -> Engine:
         if not aside:
@@ -672,18 +668,6 @@ class Cache(MutableMapping[Any, Any]):
                 cache._run(cache._operations.sharing.tell(step.token, waits))  # noqa: SLF001 - our own
 
         keeper.hold(step.token, renew, tell, lease)
-
-
-def _weakly(cache: Cache) -> Callable[[], None]:
-    """Return a call of ``chase`` that keeps no cache alive."""
-    me = ref(cache)
-
-    def chase() -> None:
-        alive = me()
-        if alive is not None:
-            alive.chase()
-
-    return chase
 
 
 def _lookup(key: Any) -> Ask:
