@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cachewright._filesystem import NETWORK_TYPES, type_of
 from cachewright.builtin.sqlite import values
-from cachewright.builtin.sqlite.filesystem import NETWORK_TYPES, type_of
 from cachewright.engine import MappedBlob
 from cachewright.entry import MISSING
 from cachewright.errors import ConfigurationError, UntrustedStoreError
@@ -185,6 +185,6 @@ def test_type_of_a_file_system(path, kind):
 def test_network_file_systems_are_refused(open_engine, monkeypatch, tmp_path):
     """The error says what to use instead."""
     mine = type_of(os.path.realpath(tmp_path), Path("/proc/self/mountinfo").read_text())
-    monkeypatch.setattr("cachewright.builtin.sqlite.filesystem.NETWORK_TYPES", {mine})
+    monkeypatch.setattr("cachewright._filesystem.NETWORK_TYPES", {mine})
     with pytest.raises(ConfigurationError, match="redis"):
         open_engine()

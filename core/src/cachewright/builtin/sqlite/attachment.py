@@ -18,14 +18,14 @@ from cachewright.builtin.sqlite.schema import SIDE_FILES, connect, create_tables
 
 if TYPE_CHECKING:
     from cachewright.builtin.sqlite.connection import Opened
-    from cachewright.builtin.sqlite.directory import Directory
+    from cachewright.directory import StoreDirectory
 
 _UNWRITABLE = frozenset({
     sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
 })  # fmt: skip
 
 
-def attach(directory: Directory, name: str, status: os.stat_result, *, durable: bool) -> Opened:
+def attach(directory: StoreDirectory, name: str, status: os.stat_result, *, durable: bool) -> Opened:
     """Return a connection to the index ``name``, whose status is given.
 
     Raises:
@@ -52,7 +52,7 @@ def attach(directory: Directory, name: str, status: os.stat_result, *, durable: 
         return _prepared(path, "immutable", durable=durable), path, identity, refusal
 
 
-def stand_in(directory: Directory, refusal: int) -> Opened:
+def stand_in(directory: StoreDirectory, refusal: int) -> Opened:
     """Return a connection to an empty index in memory, for while there can be none in the directory.
 
     Args:

@@ -1,219 +1,46 @@
-"""A directory is where a store lives: made private, opened without following links, and checked."""
+"""The directory of this engine: a store directory with a lock for what one process does at a time."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import stat
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cachewright.builtin.sqlite.failure import ENGINE, failure
-from cachewright.builtin.sqlite.filesystem import network_type
-from cachewright.errors import CachewrightError, ConfigurationError, EngineError, UntrustedStoreError
+from cachewright.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
-DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    from cachewright.directory import StoreDirectory
 
 _LOCK = "index-v1.lock"
-_MARKERS = {
-    "CACHEDIR.TAG": b"Signature: 8a477f597d28d172789f06886806bc55\n# A cache; see https://bford.info/cachedir/\n",
-    ".gitignore": b"*\n",
-}
-_TRUST_HINT = (
-    "give a directory that belongs to this user, or options={'trust_directory': True} if you trust"
-    " everybody who can write there"
-)
 
 
-class Directory:
-    """An open directory; everything in it is reached through its descriptor.
-
-    The descriptor is closed with the last reference, so that a thread that still works in a
-    directory which another thread has replaced never meets a reused number.
-
-    Attributes:
-        path: absolute, without symbolic links.
-        descriptor: for ``dir_fd=``.
-        identity: device and inode.
-        private: owned by this user, and nobody else has any access.
-    """
-
-    __slots__ = ("__weakref__", "descriptor", "identity", "path", "private", "trusted")
-
-    def __init__(self, path: str, descriptor: int, *, trusted: bool) -> None:
-        self.path = path
-        self.descriptor = descriptor
-        self.trusted = trusted
-        status = os.fstat(descriptor)
-        self.identity = (status.st_dev, status.st_ino)
-        self.private = status.st_uid == os.geteuid() and not status.st_mode & 0o077
-
-    def __del__(self) -> None:
-        with suppress(OSError):  # it is closed whatever the system says
-            os.close(self.descriptor)
-
-    def in_place(self) -> bool:
-        """Whether the path still leads to this directory; unsure counts as yes."""
-        try:
-            status = os.stat(self.path, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        return (status.st_dev, status.st_ino) == self.identity
-
-    def has_room(self) -> bool:
-        """Whether the file system says that there is a megabyte left."""
-        try:
-            free = os.fstatvfs(self.descriptor)
-        except OSError:
-            return False
-        return free.f_bavail * free.f_frsize > 1 << 20
-
-    def check_file(self, name: str) -> os.stat_result | None:
-        """Return the status of a store file, ``None`` where there is none.
-
-        Raises:
-            UntrustedStoreError: it is a symbolic link, belongs to somebody else, has a second name,
-                or can be written by others, and the directory is not declared as trusted.
-        """
-        try:
-            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        path = os.path.join(self.path, name)
-        if stat.S_ISLNK(status.st_mode):
-            raise UntrustedStoreError(path, "it is a symbolic link", hint="remove it")
-        if self.trusted or not stat.S_ISREG(status.st_mode):
-            return status
-        if status.st_uid != os.geteuid():
-            raise UntrustedStoreError(path, "it belongs to another user", hint=_TRUST_HINT)
-        if status.st_mode & 0o022:
-            raise UntrustedStoreError(path, "other users can write it", hint=_TRUST_HINT)
-        if status.st_nlink > 1:
-            raise UntrustedStoreError(path, "it has a second name elsewhere", hint="remove it")
-        return status
-
-    @contextmanager
-    def exclusive(self, timeout: float) -> Generator[None]:
-        """Hold this directory's lock against other processes; it goes with the process.
-
-        Raises:
-            EngineError: somebody else held it for ``timeout`` seconds.
-        """
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(_LOCK, flags, 0o600, dir_fd=self.descriptor)
-        try:
-            deadline = time.monotonic() + timeout
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if time.monotonic() > deadline:
-                        raise failure("open the store", error, opening=True) from error
-                time.sleep(0.001)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def open_directory(path: Path, *, trusted: bool = False) -> Directory:
-    """Open the directory of a store, and make it (0700) with missing parents where it is absent.
-
-    Args:
-        path: may be relative and may be a symbolic link of this user's own.
-        trusted: accept a directory and files that belong to somebody else.
+@contextmanager
+def exclusive(directory: StoreDirectory, timeout: float) -> Generator[None]:
+    """Hold the directory's lock against other processes; it goes with the process.
 
     Raises:
-        UntrustedStoreError: it belongs to somebody else.
-        ConfigurationError: it lies on a network file system.
-        EngineUnavailableError: it cannot be made or opened.
+        EngineError: somebody else held it for ``timeout`` seconds.
     """
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(_LOCK, flags, 0o600, dir_fd=directory.descriptor)
     try:
-        real = os.path.realpath(path)
-        if not trusted:
-            _check_link(os.fspath(path))
-        made = _make(real)
-        directory = Directory(real, os.open(real, DIRECTORY_FLAGS), trusted=trusted)
-        _check_owner(directory)
-        if made:
-            os.fchmod(directory.descriptor, 0o700)  # a umask may have taken the owner's own bits
-            directory.private = True
-    except ValueError as error:
-        raise ConfigurationError("path", path, f"a path ({error})") from error
-    except CachewrightError:  # some of them are OSErrors too
-        raise
-    except OSError as error:
-        raise failure(f"open {path}", error, opening=True) from error
-    network = network_type(real)
-    if network:
-        raise ConfigurationError(
-            "path", os.fspath(path), f"a directory on a local disk, for this one is on {network}, whose locks"
-            " do not hold; to share entries between hosts use scope='network' with a server such as redis",
-        )  # fmt: skip
-    if made:
-        _add_markers(directory)
-    return directory
-
-
-def create_file(name: str, content: bytes, descriptor: int) -> None:
-    """Make a file (0600) that must not exist yet, in the directory open as ``descriptor``."""
-    file = os.open(name, CREATE_FLAGS, 0o600, dir_fd=descriptor)
-    try:
-        os.fchmod(file, 0o600)
-        os.write(file, content)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise failure("open the store", error, opening=True) from error
+            time.sleep(0.001)
+        yield
     finally:
-        os.close(file)
-
-
-def _check_link(path: str) -> None:
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return
-        raise
-    if stat.S_ISLNK(status.st_mode) and status.st_uid not in (os.geteuid(), 0):
-        raise UntrustedStoreError(path, "it is another user's symbolic link", hint=_TRUST_HINT)
-
-
-def _check_owner(directory: Directory) -> None:
-    owner = os.fstat(directory.descriptor).st_uid
-    if owner != os.geteuid() and not directory.trusted:
-        raise UntrustedStoreError(
-            directory.path, f"it belongs to user {owner}, not to {os.geteuid()}", hint=_TRUST_HINT
-        )
-
-
-def _make(path: str) -> bool:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        parent = os.path.dirname(path)
-        if parent == path:
-            raise
-        _make(parent)
-        return _make(path)
-    return True
-
-
-def _add_markers(directory: Directory) -> None:
-    """Tell backup programs and git to pass by; only where the directory is nobody else's already."""
-    for name, content in _MARKERS.items():
-        try:
-            create_file(name, content, directory.descriptor)
-        except OSError:  # a full disk must not keep the store from opening; the files are a courtesy
-            return
+        os.close(descriptor)
 
 
 def unusable(operation: str, reason: str, hint: str = "") -> EngineError:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 
+from cachewright import directory
 from cachewright.errors import EngineError, EngineUnavailableError
 
 ENGINE = "sqlite"
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DENIED = (errno.EROFS, errno.EACCES, errno.EPERM)
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
-
 _HINTS = {
     "full": "free some space on that disk, or give path= on another one",
     "denied": "make the directory writable for this user, or give another path=",
-    "exhausted": "raise the limit of open files (ulimit -n)",
     "busy": "other processes kept the store locked; try again, or raise timeout=",
     "open": "check that the directory and the files in it can be read and written by this user",
 }
@@ -73,7 +68,7 @@ def is_busy(error: sqlite3.Error) -> bool:
 def is_full(error: OSError | sqlite3.Error) -> bool:
     """Whether the disk has no room; SQLite does not always say so where it makes a file larger."""
     if isinstance(error, OSError):
-        return error.errno in _FULL
+        return directory.is_full(error)
     return primary_code(error) == sqlite3.SQLITE_FULL or code_of(error) == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
@@ -91,18 +86,8 @@ def failure(operation: str, error: Exception, *, opening: bool = False) -> Engin
         error: the original; becomes the cause where the result is raised ``from`` it.
         opening: the store could not be opened at all.
     """
-    kind = ""
     if isinstance(error, OSError):
-        reason = error.strerror or str(error)
-        if error.errno in _FULL:
-            kind = "full"
-        elif error.errno in _DENIED:
-            kind = "denied"
-        elif error.errno in _EXHAUSTED:
-            kind = "exhausted"
-    else:
-        reason = str(error)
-        if isinstance(error, sqlite3.Error):
-            kind = _HINT_OF_CODE.get(primary_code(error), "")
+        return directory.disk_failure(ENGINE, operation, error, opening=opening)
+    kind = _HINT_OF_CODE.get(primary_code(error), "") if isinstance(error, sqlite3.Error) else ""
     cls = EngineUnavailableError if opening else EngineError
-    return cls(ENGINE, operation, reason, hint=_HINTS.get(kind, ""))
+    return cls(ENGINE, operation, str(error), hint=_HINTS.get(kind, ""))

@@ -8,10 +8,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cachewright.builtin.sqlite.directory import exclusive
 from cachewright.builtin.sqlite.schema import SIDE_FILES
 
 if TYPE_CHECKING:
-    from cachewright.builtin.sqlite.directory import Directory
+    from cachewright.directory import StoreDirectory
 
 KEPT = 3
 """Quarantined indexes that are kept; a disk that damages one after the other must not fill up."""
@@ -19,7 +20,7 @@ KEPT = 3
 _NAME = re.compile(r"(?P<index>index-v1-[0-9a-f]{8}\.sqlite3)\.corrupt-(?P<stamp>[0-9TZ]+(-\d+)?)")
 
 
-def set_aside(directory: Directory, name: str, identity: tuple[int, int], timeout: float) -> str:
+def set_aside(directory: StoreDirectory, name: str, identity: tuple[int, int], timeout: float) -> str:
     """Rename a damaged index to ``<name>.corrupt-<UTC time>``; return the new name.
 
     Returns an empty string where another process was faster.
@@ -29,7 +30,7 @@ def set_aside(directory: Directory, name: str, identity: tuple[int, int], timeou
         EngineError: other processes kept the directory locked for ``timeout`` seconds.
     """
     descriptor = directory.descriptor
-    with directory.exclusive(timeout):
+    with exclusive(directory, timeout):
         try:
             status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
         except FileNotFoundError:

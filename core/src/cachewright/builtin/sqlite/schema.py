@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cachewright._owner import owner_mark
-from cachewright.builtin.sqlite.directory import CREATE_FLAGS, Directory
 from cachewright.builtin.sqlite.failure import DamagedIndexError
+from cachewright.directory import CREATE_FLAGS, StoreDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,13 +50,13 @@ PAGE_SIZE = 1024
 of 4096 bytes a set takes half as long again, while reading a value of 10 KB gains a microsecond."""
 
 
-def find_index(directory: Directory) -> str | None:
+def find_index(directory: StoreDirectory) -> str | None:
     """Return the name of the index, ``None`` where there is none yet."""
     names = sorted(filter(INDEX_NAME.fullmatch, os.listdir(directory.descriptor)))
     return names[0] if names else None
 
 
-def create_index(directory: Directory, *, durable: bool) -> str:
+def create_index(directory: StoreDirectory, *, durable: bool) -> str:
     """Make an empty index and return its name; it appears complete or not at all.
 
     The caller holds the directory's lock, so that whatever drafts there are belong to nobody any more.
@@ -83,7 +83,7 @@ def create_index(directory: Directory, *, durable: bool) -> str:
     return name
 
 
-def _remove(names: Iterable[str], directory: Directory) -> None:
+def _remove(names: Iterable[str], directory: StoreDirectory) -> None:
     for name in names:
         with suppress(OSError):  # mostly it is not there; else the next index or a sweeper removes it
             os.unlink(name, dir_fd=directory.descriptor)

@@ -22,7 +22,7 @@ from cachewright.builtin.sqlite.connection import (
     let_fork_pass,
     links,
 )
-from cachewright.builtin.sqlite.directory import Directory, open_directory, unusable
+from cachewright.builtin.sqlite.directory import exclusive, unusable
 from cachewright.builtin.sqlite.failure import (
     ENGINE,
     failure,
@@ -38,6 +38,7 @@ from cachewright.builtin.sqlite.schema import create_index, find_index
 from cachewright.builtin.sqlite.sweep import is_referred
 from cachewright.builtin.sqlite.table import READ
 from cachewright.builtin.sqlite.values import ValueFiles
+from cachewright.directory import StoreDirectory, open_store_directory
 from cachewright.errors import (
     CachewrightError,
     EngineError,
@@ -65,7 +66,7 @@ class Store:
     A store lives as long as an engine refers to it; then its connections are closed.
     """
 
-    def __init__(self, directory: Directory, *, durable: bool) -> None:
+    def __init__(self, directory: StoreDirectory, *, durable: bool) -> None:
         self.files = ValueFiles(directory, durable=durable)
         self._durable = durable
         self._local = threading.local()
@@ -321,16 +322,16 @@ class Store:
             return problem.errno or errno.EIO
         return 0
 
-    def _current_directory(self) -> Directory:
+    def _current_directory(self) -> StoreDirectory:
         """Return the directory, made again if somebody removed it."""
         directory = self.files.directory
         if not directory.in_place():
-            directory = open_directory(Path(directory.path), trusted=directory.trusted)
+            directory = open_store_directory(Path(directory.path), engine=ENGINE, trusted=directory.trusted)
             self.files = ValueFiles(directory, durable=self._durable)
         return directory
 
-    def _create(self, directory: Directory) -> str:
-        with directory.exclusive(OPENING_SECONDS):
+    def _create(self, directory: StoreDirectory) -> str:
+        with exclusive(directory, OPENING_SECONDS):
             return find_index(directory) or create_index(directory, durable=self._durable)
 
 

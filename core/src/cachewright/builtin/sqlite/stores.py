@@ -7,9 +7,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 from cachewright.builtin.sqlite.connection import Link, gate
-from cachewright.builtin.sqlite.directory import open_directory
+from cachewright.builtin.sqlite.failure import ENGINE
 from cachewright.builtin.sqlite.store import OPENING_SECONDS, Store
 from cachewright.builtin.sqlite.sweep import sweep
+from cachewright.directory import open_store_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,10 +25,11 @@ def open_store(path: Path, *, trusted: bool, durable: bool) -> Store:
     """Return the store of a directory, opened; the same one for every way to write its path.
 
     Raises:
-        UntrustedStoreError, ConfigurationError, EngineUnavailableError: see :func:`open_directory`.
+        UntrustedStoreError, ConfigurationError, EngineUnavailableError: see
+            :func:`~cachewright.directory.open_store_directory`.
     """
     with gate():
-        directory = open_directory(path, trusted=trusted)
+        directory = open_store_directory(path, engine=ENGINE, trusted=trusted)
         key = (directory.path, trusted, durable)
         store = _stores.get(key)
         if store is not None:

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cachewright._owner import may_be_alive, owner_mark
-from cachewright.builtin.sqlite.directory import DIRECTORY_FLAGS
 from cachewright.builtin.sqlite.schema import DRAFT_NAME
 from cachewright.builtin.sqlite.values import VALUE_NAME
+from cachewright.directory import DIRECTORY_FLAGS
 
 if TYPE_CHECKING:
     import sqlite3

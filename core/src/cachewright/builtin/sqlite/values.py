@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cachewright._owner import owner_mark
-from cachewright.builtin.sqlite.directory import CREATE_FLAGS, DIRECTORY_FLAGS, Directory
+from cachewright.directory import CREATE_FLAGS, DIRECTORY_FLAGS, StoreDirectory
 from cachewright.engine import MappedBlob
 from cachewright.entry import MISSING, MissingType
 
@@ -60,7 +60,7 @@ class ValueFiles:
 
     __slots__ = ("_alive", "_doomed", "_folder", "_kept", "_lock", "directory", "doubtful", "durable")
 
-    def __init__(self, directory: Directory, *, durable: bool) -> None:
+    def __init__(self, directory: StoreDirectory, *, durable: bool) -> None:
         self.directory = directory
         self.durable = durable
         self._folder = -1

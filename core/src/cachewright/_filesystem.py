@@ -1,4 +1,4 @@
-"""A file system is local or shared over a network; only a local one has the locks SQLite needs."""
+"""A file system is local or shared over a network; only a local one has the locks that stores need."""
 
 from __future__ import annotations
 
