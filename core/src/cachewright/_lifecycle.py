@@ -79,11 +79,13 @@ class Lifecycle:
         maxsize: int | None = None,
         alternatives: Callable[[str], tuple[str, ...]] = lambda _: (),
         lease: float = LEASE_SECONDS,
+        own_keys: bool = False,
     ) -> None:
         self.namespace = namespace
         self.info = info
         self.packer = packer
         self.keymaker = keymaker
+        self.own_keys = own_keys
         self.clock = clock
         self.ttl = ttl
         self.maxsize = maxsize
@@ -111,12 +113,12 @@ class Lifecycle:
         """Return the engine's key for a key that the caller chose."""
         if not self.holds_objects:
             return self.keymaker.value_key(key)
-        return key if plain(key) else (CANONICAL, self.keymaker.value_key(key))
+        return key if plain(key) and not self.own_keys else (CANONICAL, self.keymaker.value_key(key))
 
     def call_key(self, loader: Loader, raw: Any) -> Any:
         """Return the engine's key for a call."""
         if self.holds_objects:
-            return loader.object_key(raw, self.keymaker)
+            return loader.object_key(raw, self.keymaker, digest=self.own_keys)
         return loader.digest_key(raw, self.keymaker)
 
     def digest_of(self, engine_key: Any) -> str:

@@ -134,9 +134,12 @@ class Loader:
             version = self._version = version()
         return version
 
-    def object_key(self, raw: Any, keymaker: KeyMaker) -> Hashable:
-        """Return the key for an engine of objects: the raw key itself wherever it can serve."""
-        if not plain(raw):
+    def object_key(self, raw: Any, keymaker: KeyMaker, *, digest: bool = False) -> Hashable:
+        """Return the key for an engine of objects: the raw key itself wherever it can serve.
+
+        With ``digest``, the key maker alone decides which calls share a key.
+        """
+        if digest or not plain(raw):
             parts = raw if not self.single else (raw,)
             token = (parts[0],) if self.bound else ()
             raw = (*token, CANONICAL, keymaker.call_key(self._call(raw)))

@@ -108,7 +108,7 @@ class _Keys:
         if loader.bound:
             raw = (self._tokens.of(call_args[0], loader.name), *raw)
         if life is None:
-            simple = self._spec.private_to_process and plain(raw)
+            simple = self._spec.private_to_process and not self._spec.own_keys and plain(raw)
             return Item(element, raw if simple else loader.digest_key(raw, self._keymaker()), MISSING, ())
         tags = () if loader.tags is None else loader.tags(*call_args, **call_kwargs)
         return Item(element, life.call_key(loader, raw), life.label(loader, raw), tags)

@@ -213,13 +213,13 @@ class _Memo(ABC, Generic[CacheT]):
     def _check_key(self, loader: Loader, raw: Any, args: tuple[Any, ...]) -> None:
         if loader.bound:
             raw = (self._tokens.of(args[0], loader.name), *raw)
-        if not plain(raw) or not self._spec.private_to_process:
+        if self._spec.own_keys or not plain(raw) or not self._spec.private_to_process:
             loader.digest_key(raw, self._keymaker())
 
     def _keymaker(self) -> KeyMaker:
         from cachewright.registry import default_registry  # noqa: PLC0415 - heavy, for the first miss only
 
-        return default_registry().keymaker(self._spec.key_maker).load()()
+        return self._spec.keymaker(default_registry().keymaker)
 
     @abstractmethod
     def _first(self, loader: Loader, raw: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from cachewright.duration import parse_size, parse_ttl
 from cachewright.errors import ConfigurationError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from cachewright.config import Settings
     from cachewright.engine import Scope
+    from cachewright.keymaker import KeyMaker, KeyMakerInfo
 
 OnEngineError: TypeAlias = Literal["compute", "raise", "stale"]
 
@@ -29,6 +30,10 @@ class _DefaultSize(int):
 DEFAULT_MAXSIZE = _DefaultSize(1024)
 """Entries of a decorated function unless it says otherwise. Engines that cannot count entries, such as
 a server with bounds of its own, are not held to it; they are to a number that was asked for."""
+
+
+DEFAULT_KEY_MAKER: Final = "canonical"
+"""The key maker whose equality of keys is that of Python, so that it may be left out inside a process."""
 
 
 class Spec:
@@ -76,7 +81,7 @@ class Spec:
         max_bytes: int | str | None = None,
         policy: str | None = None,
         serializer: str | None = None,
-        key_maker: str = "canonical",
+        key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
         copy: Literal["value"] | None = None,
         jitter: float = 0.0,
         on_engine_error: OnEngineError = "compute",
@@ -101,7 +106,7 @@ class Spec:
             _require(fine, "options", options, "a mapping with the names of options, or None")
         if settings is not None:
             _require(_is_settings(settings), "settings", settings, "Settings(...), or None")
-        _require(_is_name(key_maker), "key_maker", key_maker, "the name of a key maker")
+        _require(_is_keymaker(key_maker), "key_maker", key_maker, "the name of a key maker, or a KeyMaker")
         _require(type(persist) is bool, "persist", persist, "True or False")
         self.namespace = _checked_namespace(namespace)
         self.engine = engine
@@ -131,6 +136,16 @@ class Spec:
         """Whether nothing asks for a store that others could see or that outlives the process."""
         return not self.persist and self.scope == "process"
 
+    @property
+    def own_keys(self) -> bool:
+        """Whether another key maker than the default one decides which keys are equal."""
+        return self.key_maker != DEFAULT_KEY_MAKER
+
+    def keymaker(self, find: Callable[[str], KeyMakerInfo]) -> KeyMaker:
+        """Return the key maker; ``find`` returns the record of a named one."""
+        named = self.key_maker
+        return find(named).load()() if isinstance(named, str) else named
+
 
 def _require(fine: bool, setting: str, value: object, expected: str) -> None:  # noqa: FBT001 - an assertion
     if not fine:
@@ -145,6 +160,14 @@ def _one_of(setting: str, value: object, choices: tuple[str | None, ...]) -> Non
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != ""
+
+
+def _is_keymaker(value: object) -> bool:
+    if isinstance(value, str):
+        return value != ""
+    from cachewright.keymaker import KeyMaker  # noqa: PLC0415 - for who passes one, and so has imported it
+
+    return isinstance(value, KeyMaker)
 
 
 def _is_settings(value: object) -> bool:

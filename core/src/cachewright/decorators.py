@@ -21,7 +21,7 @@ from typing import (
 from cachewright._loader import Loader
 from cachewright._memo import AsyncMemo, Memo, Unopened, require_stable_name
 from cachewright._negative import SAME_TTL
-from cachewright._spec import DEFAULT_MAXSIZE, Spec
+from cachewright._spec import DEFAULT_KEY_MAKER, DEFAULT_MAXSIZE, Spec
 from cachewright._wrappers import CO_VARARGS, parameters, shape_of
 from cachewright.context import INJECTED
 from cachewright.errors import ConfigurationError
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from cachewright.engine import Scope
     from cachewright.explanation import Explanation
     from cachewright.freshness import Freshness
+    from cachewright.keymaker import KeyMaker
     from cachewright.stats import CacheInfo
 
     Tags: TypeAlias = str | Callable[[Any], Any] | Iterable[str | Callable[[Any], Any]]
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         tags: Tags
         name: str | None
         serializer: str | None
+        key_maker: str | KeyMaker
         copy: Literal["value"] | None
         single_flight: bool
         cache_if: Callable[[Any], object] | None
@@ -332,6 +334,8 @@ class Cached:
             "user:{user_id}", and callables of the result that return tags.
         name: namespace of the entries; default: module and qualified name.
         serializer: name of the only serializer to use.
+        key_maker: what decides which calls share an entry: the name of an installed key maker, or a
+            :class:`~cachewright.keymaker.KeyMaker` with settings of its own.
         copy: "value" to hand out a copy of stored objects on every hit.
         single_flight: whether concurrent calls share one computation.
         cache_if: a result is stored only if this callable says so.
@@ -412,6 +416,7 @@ class Cached:
         tags: Tags = (),
         name: str | None = None,
         serializer: str | None = None,
+        key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
         copy: Literal["value"] | None = None,
         single_flight: bool = True,
         cache_if: Callable[[Any], object] | None = None,
@@ -436,6 +441,7 @@ class Cached:
             "max_bytes": max_bytes,
             "policy": policy,
             "serializer": serializer,
+            "key_maker": key_maker,
             "copy": copy,
             "on_engine_error": on_engine_error,
             "url": url,
@@ -737,7 +743,12 @@ def _likely_mode(spec: Spec, *, shared: bool) -> Literal["value", "entry", "call
     return "value" if spec.ttl is None and not spec.aged else "entry"
 
 
-_DEFAULTS: dict[str, Any] = {"scope": "process", "on_engine_error": "compute", "persist": False}
+_DEFAULTS: dict[str, Any] = {
+    "scope": "process",
+    "key_maker": DEFAULT_KEY_MAKER,
+    "on_engine_error": "compute",
+    "persist": False,
+}
 
 
 def _refuse_beside_cache(arguments: dict[str, Any], cache: object, *, awaits: bool) -> None:

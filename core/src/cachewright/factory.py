@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cachewright._bridge import Bridge
 from cachewright._lifecycle import Lifecycle
 from cachewright._packing import EntryPacker, Packer, PlainPacker, SealedPacker, SerializerChain
-from cachewright._spec import DEFAULT_MAXSIZE, Spec
+from cachewright._spec import DEFAULT_KEY_MAKER, DEFAULT_MAXSIZE, Spec
 from cachewright.aio import AsyncCache
 from cachewright.cache import Cache
 from cachewright.config import Settings
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from cachewright.engine import AsyncEngine, Engine, EngineInfo, Scope
     from cachewright.envelope import Envelope
+    from cachewright.keymaker import KeyMaker
     from cachewright.keyring import KeyRing
     from cachewright.registry import Registry
 
@@ -55,6 +56,7 @@ def open_cache(
     max_bytes: int | str | None = None,
     policy: str | None = None,
     serializer: str | None = None,
+    key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
     copy: Literal["value"] | None = None,
     on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
@@ -75,6 +77,8 @@ def open_cache(
         max_bytes: bound on their bytes, as a number or "512MB".
         policy: eviction policy, if the default of the engine will not do.
         serializer: name of the only serializer to use; default: the fitting one of those allowed.
+        key_maker: what turns keys into those of the engine: the name of an installed key maker, or a
+            :class:`~cachewright.keymaker.KeyMaker` with settings of its own.
         copy: "value" to hand out a copy of stored objects on every hit.
         on_engine_error: "compute" treats a failing engine as a miss, "raise" raises, "stale" serves what was
             last seen of it.
@@ -99,6 +103,7 @@ def open_cache(
         max_bytes=max_bytes,
         policy=policy,
         serializer=serializer,
+        key_maker=key_maker,
         copy=copy,
         on_engine_error=on_engine_error,
         url=url,
@@ -121,6 +126,7 @@ def open_async_cache(
     max_bytes: int | str | None = None,
     policy: str | None = None,
     serializer: str | None = None,
+    key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
     copy: Literal["value"] | None = None,
     on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
@@ -140,6 +146,7 @@ def open_async_cache(
         max_bytes=max_bytes,
         policy=policy,
         serializer=serializer,
+        key_maker=key_maker,
         copy=copy,
         on_engine_error=on_engine_error,
         url=url,
@@ -350,7 +357,8 @@ class _Choice:
             namespace=self.namespace,
             info=self.info,
             packer=self._packer(clock, plain=plain, private=private),
-            keymaker=self.registry.keymaker(spec.key_maker).load()(),
+            keymaker=spec.keymaker(self.registry.keymaker),
+            own_keys=spec.own_keys,
             clock=clock,
             ttl=None if callable(spec.ttl) else spec.ttl,
             on_engine_error=spec.on_engine_error,
