@@ -11,7 +11,7 @@ from cachewright.testing.specimens import Plain, Record
 
 SPECIMEN = "test_a_specimen_comes_back_exactly_or_is_refused"
 
-(INFO,) = cachewright_serializers()
+INFO, SNAPSHOT = cachewright_serializers()
 
 
 class TestDill(SerializerKit):

@@ -49,7 +49,8 @@ def answer() -> int:
 
 def test_the_record_tells_what_the_serializer_is() -> None:
     """Listing it imports no dill; it is executable, asked last, and loads as a serializer."""
-    (info,) = plugin.cachewright_serializers()
+    info, snapshot = plugin.cachewright_serializers()
+    assert (snapshot.name, snapshot.code, snapshot.executable) == ("dill-snapshot", 0x83, True)
     assert (info.name, info.code, info.rank, info.executable) == ("dill", 0x81, 90, True)
     assert (info.requires, info.install) == (("dill",), "cachewright-dill")
     assert info.load() is DillSerializer

@@ -1,4 +1,4 @@
-"""The record that announces the dill serializer, without importing dill."""
+"""The records that announce the dill serializers, without importing dill."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cachewright.serializer import SerializerInfo
 
 @hookimpl
 def cachewright_serializers() -> list[SerializerInfo]:
-    """The dill serializer, asked after every other one."""
+    """The dill serializer, asked after every other one, and that of snapshots."""
     return [
         SerializerInfo(
             name="dill",
@@ -18,5 +18,15 @@ def cachewright_serializers() -> list[SerializerInfo]:
             requires=("dill",),
             install="cachewright-dill",
             summary="lambdas, closures and local classes; only where stored entries are authenticated",
-        )
+        ),
+        SerializerInfo(
+            name="dill-snapshot",
+            code=0x83,
+            target="cachewright_dill.variables:VariablesSerializer",
+            types=("cachewright_dill.variables.Variables",),
+            rank=10,
+            requires=("dill",),
+            install="cachewright-dill",
+            summary="snapshots of variables; only where stored entries are authenticated",
+        ),
     ]
