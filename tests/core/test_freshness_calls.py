@@ -44,7 +44,7 @@ class TestTheTable:
         assert load(1) == 1
         eventually(lambda: load.peek(1) == 2)
         assert load(1) == 2
-        assert load.cache_info().refreshes == 1
+        eventually(lambda: load.cache_info().refreshes == 1)  # counted when it is over
 
     def test_an_early_value_is_there_for_every_reader(self, world, source):
         """Its ttl is not over: peek() and is_cached() say so."""
@@ -62,8 +62,9 @@ class TestTheTable:
         assert load.peek(1) is MISSING
         assert load(1) == 1
         eventually(lambda: load.peek(1) == 2)
+        eventually(lambda: load.cache_info().refreshes == 1)  # counted when it is over
         info = load.cache_info()
-        assert (info.stale, info.loads, info.refreshes) == (1, 2, 1)
+        assert (info.stale, info.loads) == (1, 2)
 
     def test_grace_loads_and_forgives(self, world, source):
         """Between stale_ttl and error_ttl a call loads, and is given the old value if that fails."""
