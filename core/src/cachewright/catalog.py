@@ -19,9 +19,10 @@ State: TypeAlias = Literal["ok", "broken", "disabled", "missing requirement"]
 Kind: TypeAlias = Literal["engine", "serializer", "key maker"]
 Record: TypeAlias = EngineInfo | SerializerInfo | KeyMakerInfo
 
-KNOWN_PLUGINS = frozenset(
-    ("aiocache", "cachebox", "cachetools", "dill", "diskcache", "joblib", "klepto", "lmdb", "redis")
-)
+KNOWN_PLUGINS = frozenset((
+    "aiocache", "arrays", "arrow", "cachebox", "cachetools", "compress", "crypto", "dill", "diskcache",
+    "joblib", "klepto", "lmdb", "msgspec", "redis",
+))  # fmt: skip
 """Plugins of this project, each to be installed as ``cachewright-<name>``."""
 
 DISABLED = "disabled by the setting disabled_plugins (CACHEWRIGHT_DISABLED_PLUGINS)"

@@ -1,4 +1,4 @@
-"""The cachetools engine keeps objects in a cachetools cache of this process, behind a lock."""
+"""The cachetools engine keeps objects in this process; a cachetools cache decides which of them goes."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from cachewright_cachetools.store import POLICIES, Store
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
-    from cachewright.engine import EngineConfig
+    from cachewright.engine import EngineConfig, Reader
 
 
 class CachetoolsEngine(Engine):
-    """Objects in a cachetools cache, bounded by number, by size, by both or not at all.
+    """Objects in this process, bounded by number, by size, by both or not at all.
 
     Evicts the least recently used entry unless another policy is asked for. Every engine has a store
     of its own, so namespaces cannot meet. Closing drops the entries; a closed engine stores nothing.
 
-    Stored objects may use the engine in their finalisers. Code that interrupts a write of its own
-    thread finds nothing; what it writes is not stored, and what it overwrites or deletes is gone when
-    the interrupted write is over. Reading counts as writing here, for it reorders the entries: code that
-    interrupts it finds nothing.
+    Reading takes no lock. Stored objects may use the engine in their finalisers. What code writes that
+    interrupts a write of its own thread is not stored; what it overwrites or deletes is gone at once.
     """
 
     name: ClassVar[str] = "cachetools"
@@ -65,17 +63,15 @@ class CachetoolsEngine(Engine):
 
     def keys(self) -> Iterator[Any]:
         """Iterate over a snapshot of the stored keys, in no particular order."""
-        with self._store.lock:
-            return iter(list(self._store.items))
+        return iter(list(self._store.values))
 
     def count(self) -> int:
         """Return the number of entries."""
-        with self._store.lock:
-            return len(self._store.items)
+        return len(self._store.values)
 
-    def reader(self) -> Store:
-        """Return the store, which takes its lock for reading; subscripting it counts as a use."""
-        return self._store
+    def reader(self) -> Reader:
+        """Return what to subscript; for the policies that go by uses, that counts as one."""
+        return self._store.reader
 
     def compare_and_set(
         self, key: Hashable, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
