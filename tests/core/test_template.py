@@ -174,7 +174,7 @@ class TestStandIns:
             Methods().awaited,
             functools.partial(Methods().awaited),
         ],
-        ids=repr,
+        ids=lambda fn: type(fn).__name__,
     )
     def test_what_has_to_be_awaited_is_seen_through_any_layers(self, fn):
         """Partials, partials of partials, methods, and objects with an asynchronous call."""
@@ -185,7 +185,7 @@ class TestStandIns:
     @pytest.mark.parametrize(
         "fn",
         [Methods().plain, Methods.of_class, functools.partial(page, 1), Holder(), len, "x".join, sorted],
-        ids=repr,
+        ids=lambda fn: type(fn).__name__,
     )
     def test_what_is_not_awaited_is_not(self, fn):
         """Builtins with a signature are functions as well."""
