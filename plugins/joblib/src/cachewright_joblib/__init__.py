@@ -1,0 +1,3 @@
+"""joblib for cachewright: engine, serializer, key maker, and a backend of ``joblib.Memory``."""
+
+from __future__ import annotations
