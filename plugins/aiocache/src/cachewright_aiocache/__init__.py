@@ -1,0 +1,1 @@
+"""The aiocache engines of cachewright: ``aiocache``, ``aiocache-redis`` and ``aiocache-memcached``."""
