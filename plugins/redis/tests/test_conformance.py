@@ -38,6 +38,7 @@ class TestRedis(OnServer, EngineKit):
     pass
 
 
+@pytest.mark.slow
 class TestAsyncRedis(OnServer, AsyncEngineKit):
     pass
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 class AiocacheEngine(AsyncEngine):
     """Objects in a :class:`aiocache.SimpleMemoryCache`, bounded by number or not at all.
 
-    Engines that were opened with the same configuration object, one for each event loop of one cache,
-    share their entries: what is deleted in one loop is gone in all. The entries are dropped when the
+    Engines that were opened with the same configuration object share their entries: what is deleted in one loop is gone in all. The entries are dropped when the
     last of these engines is closed.
 
     Operations never wait, so they cannot be cancelled half-way. Stored objects may use the engine in
@@ -91,6 +90,14 @@ class AiocacheEngine(AsyncEngine):
         store = self._open_store()
         done = store.alone(store.swap, key, expected, value, ttl)
         return done is not None and done[0]
+
+    def reader(self) -> Store | None:
+        """Return the store; subscripting it counts as a use."""
+        return self._store
+
+    def size_now(self) -> int:
+        """Return the number of entries."""
+        return len(self._open_store().live_keys())
 
     async def close(self) -> None:
         """Let go of the entries; they are dropped unless another event loop still uses them."""

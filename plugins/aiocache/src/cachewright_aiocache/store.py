@@ -90,6 +90,14 @@ class Store(Guard):
         self._start()
         super().__init__()
 
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return the stored object, which counts as a use; ``KeyError`` if there is none or it has ended."""
+        box = self.boxes[key]
+        if box.deadline is not None and not self._now() < box.deadline:
+            raise KeyError(key)
+        box.used = True
+        return box.value
+
     def belongs_to(self, config: EngineConfig) -> bool:
         """Return whether this is the store for what was opened with the very object ``config``."""
         return self._config is config

@@ -24,8 +24,10 @@ SCHEMES: Final[dict[str, tuple[Layout, bool]]] = {
 
 PORTS: Final[dict[Layout, int]] = {"single": 6379, "unix": 0, "sentinel": 26379, "cluster": 6379}
 
-TLS: Final = frozenset({"ssl_ca_certs", "ssl_ca_path", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
-"""Query parameters that name files and rules of TLS; handed on as they are."""
+TLS_FILES: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+
+TLS: Final = TLS_FILES | {"ssl_ca_path", "ssl_cert_reqs", "ssl_check_hostname"}
+"""Query parameters that name files and rules of TLS."""
 
 OVERRULED: Final = frozenset({
     "decode_responses", "encoding", "encoding_errors", "health_check_interval", "max_connections",
@@ -85,6 +87,19 @@ class Address:
         return _Parser(DEFAULT_URL if url is None else url).parsed()
 
     @property
+    def encryption(self) -> dict[str, str | bool]:
+        """Files and rules of TLS, by the names that the library uses.
+
+        Names of hosts are checked unless the url says otherwise; old versions of the library would not.
+        """
+        if not self.tls:
+            return {}
+        rules: dict[str, str | bool] = dict(self.tls_options)
+        checked = str(rules.get("ssl_check_hostname", "true")).lower() == "true"
+        rules["ssl_check_hostname"] = checked and rules.get("ssl_cert_reqs") != "none"
+        return {"ssl": True, **rules}
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What must not appear in a message."""
         given = (self.password, self.sentinel_password, self.username, self.sentinel_username)
@@ -110,7 +125,9 @@ class _Parser:
     def parsed(self) -> Address:
         scheme, found, _ = self.url.partition("://")
         if not found or scheme not in SCHEMES:
-            self.refuse(f"a url that starts with {', '.join(f'{name}://' for name in SCHEMES)}")
+            self.refuse(
+                f"a url that starts with {', '.join(f'{name}://' for name in (*SCHEMES, 'embedded'))}"
+            )
         layout, tls = SCHEMES[scheme]
         try:
             parts = urlsplit(self.url)
@@ -179,6 +196,8 @@ class _Parser:
         required = query.get("ssl_cert_reqs", "required")
         if required not in get_args(Requirement):
             self.refuse("ssl_cert_reqs to be required, optional or none")
+        if query.get("ssl_check_hostname", "true").lower() not in {"true", "false"}:
+            self.refuse("ssl_check_hostname to be true or false")
         return {name: value for name, value in query.items() if name not in OVERRULED}
 
     def number(self, text: str, expected: str, limit: int) -> int:

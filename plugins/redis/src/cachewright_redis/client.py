@@ -13,10 +13,11 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import ConnectionPool
-from redis.exceptions import AskError, MovedError, RedisClusterException, TryAgainError
+from redis.exceptions import AskError, MovedError, NoScriptError, RedisClusterException, TryAgainError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from cachewright_redis.commands import in_full
 from cachewright_redis.connection import async_punctual, punctual
 from cachewright_redis.deadline import CURRENT
 
@@ -34,6 +35,8 @@ MOVED: Final = (MovedError, AskError, TryAgainError)
 class Client(Protocol):
     """What the engines use of the library's clients, which are typed in part and each in its own way."""
 
+    connection_pool: Any
+
     def execute_command(self, *command: str | bytes | int) -> object: ...
     def mget(self, keys: list[bytes], /) -> object: ...
     def unlink(self, *names: bytes) -> object: ...
@@ -44,6 +47,8 @@ class Client(Protocol):
 
 class AsyncClient(Protocol):
     """The same of the library's clients, which are typed in part and each in its own way."""
+
+    connection_pool: Any
 
     async def execute_command(self, *command: str | bytes | int) -> object: ...
     async def mget(self, keys: list[bytes], /) -> object: ...
@@ -82,12 +87,15 @@ def _cluster(settings: Settings, arguments: dict[str, Any]) -> Client:
     url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     node: Callable[..., Any] = ClusterNode
     client: Callable[..., Any] = RedisCluster
-    made: Any = client(
-        url=url,
-        startup_nodes=[node(*one) for one in more],
-        connection_pool_class=_punctual_pool,
-        **arguments,
-    )
+    try:
+        made: Any = client(
+            url=url,
+            startup_nodes=[node(*one) for one in more],
+            connection_pool_class=_punctual_pool,
+            **arguments,
+        )
+    except IndexError as error:  # older versions look for a first primary where there is none
+        raise RedisClusterException("no node of the cluster has slots") from error
     if hasattr(made, "cluster_error_retry_attempts"):  # older versions repeat in spite of retry=
         made.cluster_error_retry_attempts = 0
     return cast("Client", made)
@@ -101,6 +109,23 @@ def _punctual_pool(**arguments: Any) -> ConnectionPool:
 
 def answers(client: Client, todo: Sequence[Command]) -> list[object]:
     """Return the answer to each command, or the error, in one round trip per server.
+
+    What did not run for want of a script is all that is said again, with the script.
+    """
+    replies = _answers(client, todo)
+    if len(replies) == len(todo) and (missed := _missed(replies)):
+        again = _answers(client, [in_full(todo[turn]) for turn in missed])
+        for turn, reply in zip(missed, again, strict=True):
+            replies[turn] = reply
+    return replies
+
+
+def _missed(replies: list[object]) -> list[int]:
+    return [turn for turn, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+
+
+def _answers(client: Client, todo: Sequence[Command]) -> list[object]:
+    """Return the answers, errors too.
 
     The pipelines of clusters are not made use of: where a connection breaks they repeat commands that
     may have been carried out, and a swap that is repeated says that it did not take place.
@@ -206,7 +231,17 @@ def _async_cluster(settings: Settings, arguments: dict[str, Any]) -> AsyncClient
 
 
 async def async_answers(client: AsyncClient, todo: Sequence[Command]) -> list[object]:
-    """Return the same as :func:`answers`; this pipeline of clusters can be told not to repeat anything."""
+    """Return the same as :func:`answers`."""
+    replies = await _async_answers(client, todo)
+    if len(replies) == len(todo) and (missed := _missed(replies)):
+        again = await _async_answers(client, [in_full(todo[turn]) for turn in missed])
+        for turn, reply in zip(missed, again, strict=True):
+            replies[turn] = reply
+    return replies
+
+
+async def _async_answers(client: AsyncClient, todo: Sequence[Command]) -> list[object]:
+    """Return the answers, errors too; this pipeline of clusters can be told not to repeat anything."""
     options: dict[str, Any] = {"allow_redirections": False} if isinstance(client, AsyncRedisCluster) else {}
     async with client.pipeline(transaction=False) as pipeline:
         for command in todo:

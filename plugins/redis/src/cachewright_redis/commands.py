@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar, cast
+
+from redis.exceptions import NoScriptError
 
 from cachewright.entry import MISSING, MissingType
+from cachewright_redis.scripts import BY_DIGEST, CLEAR, digest
 
 if TYPE_CHECKING:
     from cachewright.engine import Blob, Chunks
@@ -36,41 +40,31 @@ DIGESTED: Final = 16 * 1024
 HEAD: Final = 256
 """Bytes at the beginning of such a value that are compared first, which spares the server most digests."""
 
-SWAP: Final = """\
-local stored = redis.call('GET', KEYS[1])
-if ARGV[1] == '0' then
-  if stored then return 0 end
-elseif not stored then
-  return 0
-elseif ARGV[1] == '1' then
-  if stored ~= ARGV[2] then return 0 end
-elseif #stored ~= tonumber(ARGV[6]) or string.sub(stored, 1, #ARGV[2]) ~= ARGV[2]
-    or redis.sha1hex(stored) ~= ARGV[7] then
-  return 0
-end
-if ARGV[3] == '0' then
-  redis.call('UNLINK', KEYS[1])
-elseif ARGV[5] == '' then
-  redis.call('SET', KEYS[1], ARGV[4])
-else
-  redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
-end
-return 1
-"""
-"""Stores ARGV[4] for ARGV[5] milliseconds, or deletes, only if what is expected is stored.
-
-That is nothing ('0'), ARGV[2] ('1'), or what begins with ARGV[2], has ARGV[6] bytes and the SHA-1
-digest ARGV[7] ('2').
-"""
-
-SWAP_SHA: Final = hashlib.sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
-
 
 class UnexpectedReplyError(Exception):
     """The server answered something that is no answer to the command; the connection is not to be used."""
 
     def __init__(self, reply: object) -> None:
         super().__init__(f"a reply of type {type(reply).__name__} that does not fit the command")
+
+
+class Unknown(Enum):
+    """Stands for the answer of a server that does not know a script."""
+
+    UNKNOWN = 0
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+
+
+def known(read: Callable[[object], T]) -> Callable[[object], T | Literal[Unknown.UNKNOWN]]:
+    """Return the same understanding of an answer, with :data:`UNKNOWN` where the script is not known."""
+    return lambda reply: UNKNOWN if isinstance(reply, NoScriptError) else read(reply)
+
+
+def _refusal(reply: object) -> Exception:
+    """Return what to raise for a reply that is no answer: the server's own error, if that is what it is."""
+    return reply if isinstance(reply, Exception) else UnexpectedReplyError(reply)
 
 
 def joined(value: Chunks) -> bytes | None:
@@ -100,53 +94,37 @@ class Store:
 
     def done(self, reply: object) -> bool:
         """Return whether the value is stored, now that the server has answered."""
-        if isinstance(reply, Exception):
-            raise reply
         if not self.fits:
             number(reply)
-        elif reply is not True and reply not in {b"OK", "OK"}:
-            raise UnexpectedReplyError(reply)
+        elif reply is not True and reply not in (b"OK", "OK", 1):
+            raise _refusal(reply)
         return self.fits
 
 
-def store(name: bytes, value: Chunks, ttl: float | None) -> Store:
-    """Return what to say in order to store a value."""
-    whole = joined(value)
-    if whole is None:
-        return Store(("UNLINK", name), fits=False)
-    px = milliseconds(ttl)
-    return Store(("SET", name, whole) if px is None else ("SET", name, whole, "PX", px), fits=True)
+def called(script: str, names: Sequence[bytes], arguments: Command) -> Command:
+    """Return what to say to have a script run that the server knows."""
+    return ("EVALSHA", digest(script), len(names), *names, *arguments)
 
 
-def swap(
-    name: bytes, expected: Blob | MissingType, value: Chunks | MissingType, ttl: float | None
-) -> tuple[Command, bool]:
-    """Return what to hand to the script, and whether ``value`` is not too large."""
-    whole = None if value is MISSING else joined(value)
-    px = milliseconds(ttl)
-    kind, seen, length, digest = _expectation(expected)
-    arguments: Command = (
-        1,
-        name,
-        kind,
-        seen,
-        b"0" if whole is None else b"1",
-        b"" if whole is None else whole,
-        b"" if px is None else px,
-        length,
-        digest,
-    )
-    return arguments, value is MISSING or whole is not None
+def in_full(command: Command) -> Command:
+    """Return the same with the script itself, for a server that does not know it."""
+    return ("EVAL", BY_DIGEST[str(command[1])], *command[2:])
 
 
-def _expectation(expected: Blob | MissingType) -> tuple[bytes, bytes, int, str]:
+def clearing(cursor: bytes, pattern: bytes) -> Command:
+    """Return what to say to delete what matches among the next names; :func:`word` says where to go on."""
+    return called(CLEAR, (), (cursor, pattern, PAGE))
+
+
+def expectation(expected: Blob | MissingType) -> tuple[bytes, bytes, int, str]:
+    """Return what a script is told about the value that it is to replace."""
     if expected is MISSING:
         return b"0", b"", 0, ""
     view = memoryview(expected).cast("B")
     if len(view) < DIGESTED:
         return b"1", bytes(view), 0, ""
-    digest = hashlib.sha1(view, usedforsecurity=False).hexdigest()
-    return b"2", bytes(view[:HEAD]), len(view), digest
+    content = hashlib.sha1(view, usedforsecurity=False).hexdigest()
+    return b"2", bytes(view[:HEAD]), len(view), content
 
 
 def blob(reply: object) -> bytes | MissingType:
@@ -155,44 +133,48 @@ def blob(reply: object) -> bytes | MissingType:
         return reply
     if reply is None:
         return MISSING
-    raise UnexpectedReplyError(reply)
+    raise _refusal(reply)
 
 
 def blobs(reply: object, count: int) -> list[bytes | MissingType]:
     """Return the values in the reply to a read of ``count`` keys."""
+    return [blob(item) for item in _items(reply, count)]
+
+
+def _items(reply: object, count: int) -> list[object]:
     given = reply
-    items = cast("list[object]", reply) if isinstance(reply, list) else []
-    if len(items) != count:
-        raise UnexpectedReplyError(given)
-    return [blob(item) for item in items]
+    items = cast("list[object]", reply) if isinstance(reply, list) else None
+    if items is None or len(items) != count:
+        raise _refusal(given)
+    return items
+
+
+def word(reply: object) -> bytes:
+    """Return the bytes that an answer has to be."""
+    if isinstance(reply, bytes):
+        return reply
+    raise _refusal(reply)
 
 
 def number(reply: object) -> int:
     """Return the number in the reply to a command that counts."""
     if isinstance(reply, int) and not isinstance(reply, bool):
         return reply
-    raise UnexpectedReplyError(reply)
+    raise _refusal(reply)
 
 
-def numbers(replies: list[object], count: int) -> list[int]:
+def numbers(reply: object, count: int) -> list[int]:
     """Return the numbers in the replies to ``count`` commands that count.
 
     Raises:
         Exception: the first error among the replies.
     """
-    if len(replies) != count:
-        raise UnexpectedReplyError(replies)
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
-    return [number(reply) for reply in replies]
+    return [number(item) for item in _items(reply, count)]
 
 
 def all_done(todo: list[Store], replies: list[object]) -> int:
     """Return how many values are stored, now that the server has answered to all."""
-    if len(replies) != len(todo):
-        raise UnexpectedReplyError(replies)
-    return sum(one.done(reply) for one, reply in zip(todo, replies, strict=True))
+    return sum(one.done(reply) for one, reply in zip(todo, _items(replies, len(todo)), strict=True))
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import weakref
 from contextlib import nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from redis.exceptions import ConnectionError as DisconnectedError
 from redis.exceptions import ResponseError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         def connect(self) -> None: ...
         def connect_check_health(self, *arguments: Any, **options: Any) -> None: ...
         def _connect(self) -> Any: ...
+        def can_read(self, timeout: float = 0) -> bool: ...
         def send_packed_command(self, command: Iterable[Part], check_health: Any) -> None: ...
         def read_response(self, *arguments: Any, **options: Any) -> Any: ...
 
@@ -46,11 +48,19 @@ if TYPE_CHECKING:
         async def read_response(self, *arguments: Any, **options: Any) -> Any: ...
         async def disconnect(self, *arguments: Any, **options: Any) -> None: ...
 
+        # what AsyncPunctual adds
+        former: asyncio.BaseProtocol
+
+        def taken_over(self, protocol: asyncio.Protocol) -> asyncio.Transport: ...
+        def hang_up(self) -> None: ...
+
 else:
     Connection = AsyncConnection = object
 
 Part: TypeAlias = "str | bytes | memoryview[int]"
 """A run of bytes of a command that is ready to be sent."""
+
+CLOSED: Final = "the server closed the connection"
 
 PIECE: Final = 256 * 1024
 """Bytes that are sent at a time; when so many have gone, the deadline moves on."""
@@ -74,6 +84,13 @@ class Punctual(Connection):
         """Do the same, by the name that newer versions of the library use as well."""
         with _greeting():
             super().connect_check_health(*arguments, **options)
+
+    def can_read(self, timeout: float = 0) -> bool:
+        """Whether an answer has arrived that nobody read; a ticket for the encryption is none."""
+        readable = super().can_read(timeout)
+        if readable and self._sock and nothing_said(self._sock, self._sock.gettimeout()):
+            return super().can_read(0)  # what the parser had read already counts as well
+        return readable
 
     def send_packed_command(self, command: Part | Iterable[Part], check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - the library's signature
         """Send a command in pieces, none of which may wait longer than the deadline lets it."""
@@ -181,6 +198,47 @@ class AsyncPunctual(AsyncConnection):
         if self._writer is not None:
             self._writer.transport.abort()
         await super().disconnect(*arguments, **options)
+
+    def taken_over(self, protocol: asyncio.Protocol) -> asyncio.Transport:
+        """Have what arrives from now on go to ``protocol``; return what to write to.
+
+        Only :meth:`hang_up` may be called from then on.
+        """
+        if self._writer is None:
+            raise DisconnectedError(CLOSED)
+        transport = cast("asyncio.Transport", self._writer.transport)
+        self.former = transport.get_protocol()
+        transport.set_protocol(protocol)
+        return transport
+
+    def hang_up(self) -> None:
+        """Close the connection at once, from anywhere; the library is not asked, which would have to wait."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._reader = self._writer = None
+
+
+def nothing_said(sock: socket.socket, timeout: float | None) -> bool:
+    """Whether what arrived on an encrypted connection, if anything, says nothing but how to encrypt.
+
+    Servers send tickets for later connections at any time; on other connections every byte is an answer.
+
+    Args:
+        sock: the connection.
+        timeout: what to restore.
+    """
+    if not isinstance(sock, ssl.SSLSocket):
+        return False
+    sock.settimeout(0)
+    try:
+        sock.recv(1)
+    except ssl.SSLWantReadError:
+        return True
+    except OSError:
+        return False
+    finally:
+        sock.settimeout(timeout)
+    return False
 
 
 @cache

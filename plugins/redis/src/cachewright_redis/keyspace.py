@@ -22,18 +22,24 @@ class Keyspace:
     Args:
         prefix: what every name begins with.
         namespace: any text.
+        kind: sets names apart from those of other ways to store the same namespace.
     """
 
     __slots__ = ("label", "pattern", "stem")
 
-    def __init__(self, prefix: str, namespace: str) -> None:
+    def __init__(self, prefix: str, namespace: str, *, kind: str = "") -> None:
         self.label = _label(namespace)
-        self.stem = f"{prefix}{self.label}:".encode()
+        # a label has a tilde only before a digest, which no kind is
+        self.stem = f"{prefix}{self.label}{kind and '~'}{kind}:".encode()
         self.pattern = GLOB.sub(rb"\\\1", self.stem) + b"*"
 
     def name(self, key: str) -> bytes:
         """Return the name under which the entry of ``key`` is stored."""
         return self.stem + key.encode("utf-8", "surrogateescape")
+
+    def beside(self, what: str) -> bytes:
+        """Return a name that belongs to the namespace and is none of an entry."""
+        return self.stem[:-1] + b"~" + what.encode()
 
     def key(self, name: bytes) -> str:
         """Return the key whose entry is stored under ``name``."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cachewright.errors import ClosedError, ConfigurationError, EngineError
-from cachewright_redis.address import Address
+from cachewright_redis.address import TLS_FILES, Address
+from cachewright_redis.embedded import SCHEME, Place
 from cachewright_redis.failure import failure
 from cachewright_redis.keyspace import Keyspace
+from cachewright_redis.wording import Generational, Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,11 +34,15 @@ class Settings:
         keyspace: the names of this engine's entries.
         timeout: seconds for connecting, greeting and waiting for the first answer together, and then of
             silence, after which an operation is given up.
+        words: how to ask for the entries.
+        place: where the server is started for its users, if it is that kind of server.
     """
 
     address: Address
     keyspace: Keyspace
     timeout: float
+    words: Plain = field(default_factory=Plain)
+    place: Place | None = None
 
     @classmethod
     def of(cls, config: EngineConfig) -> Settings:
@@ -49,13 +56,27 @@ class Settings:
         if not config.timeout > 0:
             raise ConfigurationError("timeout", config.timeout, "a number of seconds above 0")
         for name, value in config.options.items():
-            if name != "prefix":
-                raise ConfigurationError(f"options[{name!r}]", value, "prefix, the only option")
+            if name not in {"prefix", "clear"}:
+                raise ConfigurationError(f"options[{name!r}]", value, "prefix or clear, the only options")
         prefix = config.options.get("prefix", PREFIX)
         if not (isinstance(prefix, str) and prefix.isprintable() and prefix.isascii() and "{" not in prefix):
             raise ConfigurationError("options['prefix']", prefix, "printable ASCII text without '{'")
+        clearing = config.options.get("clear", "scan")
+        if clearing not in {"scan", "generation"}:
+            raise ConfigurationError("options['clear']", clearing, "'scan' or 'generation'")
+        address, place = _address(config.url)
+        if clearing == "generation" and address.layout == "cluster":
+            expected = (
+                "'scan': the number of a generation and the entries are on different nodes of a cluster"
+            )
+            raise ConfigurationError("options['clear']", clearing, expected)
         keyspace = Keyspace(prefix, config.namespace)
-        return cls(address=Address.of(config.url), keyspace=keyspace, timeout=config.timeout)
+        words = Plain()
+        if clearing == "generation":
+            # other names: who reads entries without their numbers must not find those that have one
+            keyspace = Keyspace(prefix, config.namespace, kind="generation")
+            words = Generational(keyspace)
+        return cls(address=address, keyspace=keyspace, timeout=config.timeout, words=words, place=place)
 
     def arguments(self, retry: object, client: Callable[..., object]) -> dict[str, Any]:
         """Return what the library's clients are made with.
@@ -77,7 +98,7 @@ class Settings:
             "decode_responses": False,
             "retry": retry,
             **_brief(client),
-            **dict(address.tls_options),
+            **address.encryption,
         }
         if address.layout != "cluster":
             arguments |= {"db": address.db, "max_connections": ANY_NUMBER}
@@ -86,8 +107,6 @@ class Settings:
             del arguments["socket_keepalive"], arguments["socket_connect_timeout"]
         elif address.layout == "single":
             (arguments["host"], arguments["port"]) = address.nodes[0]
-        if address.tls:
-            arguments["ssl"] = True
         return arguments
 
     def sentinel_arguments(self, retry: object, client: Callable[..., object]) -> dict[str, Any]:
@@ -101,9 +120,8 @@ class Settings:
             "protocol": address.protocol,
             "retry": retry,
             **_brief(client),
+            **address.encryption,
         }
-        if address.tls:
-            arguments |= {"ssl": True, **dict(address.tls_options)}
         return arguments
 
     def closed(self) -> ClosedError:
@@ -113,6 +131,18 @@ class Settings:
     def failed(self, operation: str, error: Exception) -> EngineError:
         """Return the engine error for what the library reported; see :func:`failure`."""
         return failure(operation, error, self.address, self.timeout)
+
+
+def _address(url: str | None) -> tuple[Address, Place | None]:
+    """Return what a url names, and where the server is that has to be started, if that is how it is."""
+    if url is not None and url.startswith(f"{SCHEME}:"):
+        place = Place.of(url)
+        return Address(layout="unix", path=place.socket), place
+    address = Address.of(url)
+    for name, value in address.tls_options:
+        if name in TLS_FILES and not Path(value).is_file():
+            raise ConfigurationError("url", f"{address}?{name}={value}", f"{name} to name a file that exists")
+    return address, None
 
 
 def _brief(client: Callable[..., object]) -> dict[str, Any]:
