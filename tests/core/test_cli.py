@@ -6,16 +6,18 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from cachewright import __version__, cli
-from cachewright.cli import FINDING, INTERRUPTED, OK, USAGE, main
+from cachewright import __version__
+from cachewright.cli import FINDING, INTERRUPTED, OK, USAGE, engines, main
+from cachewright.engine import Costs
 from cachewright.registry import default_registry
 
-COMMANDS = ("plugins", "rank", "demo", "doctor")
+COMMANDS = ("plugins", "rank", "demo", "doctor", "new-plugin", "check-plugin", "bench")
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +87,24 @@ class TestUsage:
             ("demo", "--limit", "x"),
             ("demo", "--engine", "nobody"),
             ("doctor", "--fast"),
+            ("new-plugin",),
+            ("new-plugin", "Shelf"),
+            ("new-plugin", "a--b"),
+            ("new-plugin", "-a"),
+            ("new-plugin", "1a"),
+            ("new-plugin", ""),
+            ("new-plugin", "../a"),
+            ("new-plugin", "a b"),
+            ("new-plugin", "a" * 33),
+            ("new-plugin", "memory"),
+            ("new-plugin", "cachewright-sqlite"),
+            ("new-plugin", "shelf", "--kind", "cupboard"),
+            ("new-plugin", "shelf", "--directory", "no such folder"),
+            ("check-plugin",),
+            ("check-plugin", "no-such-distribution"),
+            ("check-plugin", os.path.dirname(__file__)),
+            ("bench",),
+            ("bench", "--engine", "nobody"),
         ],
     )
     def test_what_makes_no_sense_is_told_in_one_line_with_exit_code_2(self, run, arguments):
@@ -178,7 +198,7 @@ class TestFailures:
         def interrupted(_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli, "write_json", interrupted)
+        monkeypatch.setattr(engines, "write_json", interrupted)
         code, _, err = run("rank", "--json")
         assert (code, err) == (INTERRUPTED, "cachewright: interrupted\n")
 
@@ -266,3 +286,124 @@ def test_the_program_leaves_the_streams_it_was_given_open(run):
     run("rank", "--json")
     assert isinstance(sys.stdout, io.TextIOBase)
     assert not sys.stdout.closed
+
+
+class TestNewPlugin:
+    """``cachewright new-plugin``."""
+
+    def test_it_makes_a_project_and_says_what_is_next(self, run, tmp_path):
+        """Under its normalised name, in the folder that was given."""
+        code, out, err = run("new-plugin", "my-shelf", "--directory", str(tmp_path))
+        assert (code, err) == (OK, "")
+        project = tmp_path / "cachewright-my-shelf"
+        assert (project / "src" / "cachewright_my_shelf" / "engine.py").is_file()
+        assert (project / ".github" / "workflows" / "ci.yml").is_file()
+        assert "cachewright-my-shelf/pyproject.toml" in out
+        assert f"cd {project}" in out
+
+    @pytest.mark.parametrize("make", ["mkdir", "touch"])
+    def test_what_exists_is_left_as_it_is(self, run, tmp_path, make):
+        """A folder or a file of that name is an error, and nothing is written."""
+        getattr(tmp_path / "cachewright-shelf", make)()
+        code, out, err = run("new-plugin", "shelf", "--directory", str(tmp_path))
+        assert (code, out) == (USAGE, "")
+        assert "a folder that does not exist yet" in err
+        assert [path.name for path in tmp_path.rglob("*")] == ["cachewright-shelf"]
+
+    def test_json_lists_the_files(self, run, tmp_path):
+        """With the distribution and the kind."""
+        code, out, _ = run(
+            "new-plugin", "shelf", "--kind", "serializer", "--directory", str(tmp_path), "--json"
+        )
+        document = json.loads(out)
+        assert code == OK
+        assert (document["distribution"], document["kind"]) == ("cachewright-shelf", "serializer")
+        assert all(os.path.isfile(name) for name in document["files"])
+
+
+class TestCheckPlugin:
+    """``cachewright check-plugin``; what it finds is tested with the scaffold and the examiner."""
+
+    def test_a_distribution_is_checked_by_name(self, run):
+        """With a table of what its records say, and one of the kits; one test of each keeps it short."""
+        code, out, err = run("check-plugin", "cachewright", "--test", "test_the_record_makes_sense")
+        assert code == OK, out + err
+        for line in ("engine sqlite", "serializer pickle", "key maker canonical", "Nothing was found."):
+            assert line in out
+        assert "EngineKit" in out
+
+    def test_json_is_the_whole_examination(self, run):
+        """Records, kits and findings."""
+        code, out, _ = run("check-plugin", "cachewright", "--test", "test_it_is_typed", "--json")
+        document = json.loads(out)
+        assert code == OK
+        assert {*document} == {"distribution", "version", "records", "kits", "findings"}
+        (kit,) = document["kits"]
+        assert (kit["kit"], kit["outcomes"]) == ("PluginKit", {"passed": 1})
+
+    def test_without_the_kit_it_says_what_to_install(self, run, monkeypatch):
+        """In one line."""
+        monkeypatch.setitem(sys.modules, "hypothesis", None)
+        code, out, err = run("check-plugin", "cachewright")
+        assert (code, out) == (FINDING, "")
+        assert 'try: pip install "cachewright[testing]"' in err
+        assert len(err.splitlines()) == 1
+
+
+class TestBench:
+    """``cachewright bench``."""
+
+    def test_it_prints_a_table_and_the_literal_of_the_record(self, run):
+        """What is printed evaluates to costs that a record may have."""
+        code, out, err = run("bench", "--engine", "memory")
+        assert (code, err) == (OK, "")
+        assert "operation" in out
+        text = out[out.index("costs=Costs(") :].removeprefix("costs=").strip().removesuffix(",")
+        costs = eval(text, {"Costs": Costs})
+        assert len(costs.get) == len(costs.set) == 1
+        assert 0 < costs.get[0][1] < 1e-3
+        assert 0 < costs.miss < 1e-3
+
+    def test_an_engine_of_bytes_is_measured_at_several_sizes(self, run, tmp_path):
+        """In the directory that was given, with JSON for programs."""
+        code, out, _ = run("bench", "--engine", "sqlite", "--path", str(tmp_path), "--json")
+        document = json.loads(out)
+        assert code == OK
+        sizes = [size for size, _ in document["costs"]["set"]]
+        assert sizes[0] == 64
+        assert sizes[-1] == 10_000_000
+        assert {row["operation"] for row in document["measurements"]} == {"get", "set", "miss", "open"}
+        assert os.listdir(tmp_path) == ["bench"]
+
+    def test_a_server_that_is_not_there_is_one_line(self, run):
+        """And a finding."""
+        pytest.importorskip("cachewright_redis", reason="the plugin is not installed")
+        code, out, err = run("bench", "--engine", "redis", "--url", "redis://127.0.0.1:1")
+        assert (code, out) == (FINDING, "")
+        assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("new-plugin", "shelf"),
+        pytest.param(("check-plugin", "cachewright", "--test", "test_it_is_typed"), marks=pytest.mark.slow),
+        ("bench", "--engine", "memory"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_commands_of_authors_say_the_same_with_rich_and_without(arguments, tmp_path):
+    """On a terminal with rich there are frames around it, and the same words."""
+    pytest.importorskip("rich", reason="the extra `cli` is not installed")
+    shown = []
+    for number, prelude in enumerate(("", "sys.modules['rich'] = sys.modules['rich.console'] = None\n")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        code = (
+            f"import sys\n{prelude}from cachewright.cli import main\nsys.stdout.isatty = lambda: True\n"
+            f"raise SystemExit(main({[*arguments]!r}))"
+        )
+        done = spawn(code=code, cwd=folder, env={**os.environ, "COLUMNS": "200", "TERM": "dumb"})
+        assert done.returncode == OK, done.stderr
+        shown.append(set(re.findall(r"[a-z]{4,}[\w./-]*", done.stdout)))
+    assert shown[0] == shown[1]

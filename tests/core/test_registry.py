@@ -15,12 +15,16 @@ from typing import Any
 import pytest
 
 from cachewright.builtin import plugin as builtin
+from cachewright.cipher import CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.errors import (
     BrokenPluginWarning,
     ConfigurationError,
     PluginConflictError,
     PluginLoadError,
+    UnknownCipherError,
+    UnknownCodecError,
     UnknownEngineError,
     UnknownKeyMakerError,
     UnknownSerializerError,
@@ -30,6 +34,8 @@ from cachewright.registry import Registry, default_registry
 from cachewright.serializer import SerializerInfo
 
 PREAMBLE = """
+from cachewright.cipher import CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.hookspecs import hookimpl
 from cachewright.serializer import SerializerInfo
@@ -281,6 +287,80 @@ def test_serializer_codes_are_unique(install: Install) -> None:
     with pytest.raises(PluginConflictError, match="serializer 'aa'"):
         registry.serializer("aa")
     assert registry.serializer("pickle").code == 0x80
+
+
+@pytest.mark.parametrize(("kind", "hook"), [("Codec", "codecs"), ("Cipher", "ciphers")])
+def test_codes_of_codecs_and_ciphers_are_unique(install: Install, kind: str, hook: str) -> None:
+    """Two with one code would misread each other's entries: neither is used. Kinds do not share codes."""
+    source = (
+        f"@hookimpl\ndef cachewright_{hook}():\n    return [{kind}Info(name='{{}}', code=0x41, target='m:C')]"
+    )
+    install("one", source.format("aa"))
+    install("two", source.format("bb"))
+    other = {"Codec": "Cipher", "Cipher": "Codec"}[kind]
+    install("three", source.replace(kind, other).replace(hook, f"{other.lower()}s").format("cc"))
+    registry = Registry()
+    with pytest.warns(BrokenPluginWarning, match=f"{kind.lower()} '..' is also claimed, by name or code, by"):
+        assert not {"aa", "bb"} & {*registry.codecs(), *registry.ciphers()}
+    with pytest.raises(PluginConflictError, match=f"{kind.lower()} 'aa'"):
+        getattr(registry, kind.lower())("aa")
+    assert getattr(registry, other.lower())("cc").distribution == "dist-three"
+
+
+@pytest.mark.parametrize(
+    ("hook", "record", "fault"),
+    [
+        ("codecs", CodecInfo(name="a", code=0, target="m:C"), "code 0, which is not a whole number from 1"),
+        ("codecs", CodecInfo(name="a", code=256, target="m:C"), "code 256"),
+        ("codecs", CodecInfo(name="A b", code=1, target="m:C"), "an invalid name"),
+        ("codecs", CodecInfo(name="a", code=1, target="m"), "a target that is not"),
+        ("ciphers", CipherInfo(name="a", code=2, target="m:C"), "code 2, which is not a whole number from 3"),
+        ("ciphers", CipherInfo(name="a", code=True, target="m:C"), "code True"),
+        ("ciphers", CodecInfo(name="a", code=3, target="m:C"), "a CodecInfo among its CipherInfos"),
+    ],
+)
+def test_unusable_records_of_codecs_and_ciphers_are_refused(hook: str, record: object, fault: str) -> None:
+    """The codes of the core's own suites are not for ciphers, and 0 is no codec."""
+    plugin = plugin_of(**{f"cachewright_{hook}": lambda: [record]})
+    with pytest.raises(PluginLoadError, match=fault):
+        Registry(entry_points=False).register(plugin, "p")
+
+
+def test_codecs_and_ciphers_are_found_by_name() -> None:
+    """Each has its kind, a row that names it, and an error that says what would help."""
+    registry = Registry(entry_points=False)
+    codec = CodecInfo(name="brotli", code=0x41, target="m:C")
+    cipher = CipherInfo(name="xchacha20", code=0x41, target="m:C")
+    hooks = {"cachewright_codecs": lambda: [codec], "cachewright_ciphers": lambda: [cipher]}
+    registry.register(plugin_of(**hooks), "p")
+    assert (registry.codec("brotli"), registry.cipher("xchacha20")) == (codec, cipher)
+    (row,) = registry.plugins()
+    assert (row.state, row.codecs, row.ciphers, row.engines) == ("ok", ("brotli",), ("xchacha20",), ())
+    for name, install in (("zstd", "compress"), ("blosc2", r"compress\[blosc2\]"), ("compress", "compress")):
+        with pytest.raises(UnknownCodecError, match=f"no codec named.*pip install cachewright-{install}$"):
+            registry.codec(name)
+    with pytest.raises(UnknownCipherError, match=r"no cipher named.*pip install cachewright-crypto$"):
+        registry.cipher("aes-gcm")
+    with pytest.raises(UnknownCodecError, match="did you mean 'brotli'"):
+        registry.codec("brotly")
+    with pytest.raises(UnknownCodecError, match="names are text"):
+        registry.codec(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_an_extra_that_is_not_installed_is_no_fault() -> None:
+    """A plugin is fine if something of it can be used; who asks for the rest is told what to install."""
+    registry = Registry(entry_points=False)
+    infos = [
+        CodecInfo(name="light", code=0x41, target="m:C"),
+        CodecInfo(name="heavy", code=0x42, target="m:C", requires=("no-such-dist",), install="shelf[heavy]"),
+    ]
+    registry.register(plugin_of(cachewright_codecs=lambda: infos), "p")
+    (row,) = registry.plugins()
+    assert (row.state, row.reason, row.codecs) == ("ok", "", ("light",))
+    with pytest.raises(
+        PluginLoadError, match=r"not installed: no-such-dist; try: pip install shelf\[heavy\]"
+    ):
+        registry.codec("heavy")
 
 
 def test_missing_requirement(install: Install) -> None:

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
-CONTRACTS = ("engine.py", "aio.py", "serializer.py", "keymaker.py")
+CONTRACTS = ("engine.py", "aio.py", "serializer.py", "keymaker.py", "*codec.py", "cipher.py")
+STORED = ("serializer.py", "keymaker.py", "*codec.py", "cipher.py")
 
 
 def train(version: str) -> str:
@@ -61,9 +62,9 @@ def strangers(folder: Path, package: str) -> list[str]:
 def files(folder: Path, source: Path) -> list[str]:
     """Return what the source lacks, or tests that are a package or prove no golden bytes."""
     found = []
-    if not any((source / name).is_file() for name in CONTRACTS):
+    if not any(any(source.glob(name)) for name in CONTRACTS):
         found.append(f"implements nothing: none of {', '.join(CONTRACTS)}")
-    stored = any((source / name).is_file() for name in ("serializer.py", "keymaker.py"))
+    stored = any(any(source.glob(name)) for name in STORED)
     if stored and not any(path.is_file() for path in (folder / "tests" / "golden").rglob("*")):
         found.append("stores bytes of its own, but has no tests/golden")
     if not len((folder / "README.md").read_text(encoding="utf-8").strip()):
@@ -234,9 +235,9 @@ def test_stranger_is_found(shelf, name):
     assert findings(shelf) == [f"unknown {name}"]
 
 
-@pytest.mark.parametrize("name", ["serializer.py", "keymaker.py"])
+@pytest.mark.parametrize("name", ["serializer.py", "keymaker.py", "shelf_codec.py", "cipher.py"])
 def test_format_without_golden_bytes_is_found(shelf, name):
-    """A serializer or a key maker leaves golden bytes, or nobody would notice that they changed."""
+    """Serializers, key makers, codecs and ciphers leave golden bytes, or nobody would notice a change."""
     (shelf / "src" / "cachewright_shelf" / name).touch()
     assert re.search("golden", "".join(findings(shelf)))
     (shelf / "tests" / "golden").mkdir()

@@ -1,4 +1,4 @@
-"""The parts of an envelope are its clocks, meta section and buffers; opened they make an :class:`Opened`."""
+"""The parts of an envelope: clocks, meta section, buffers, runs; opened they make an :class:`Opened`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cachewright.suite import DIGEST_SIZE
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
+    from cachewright.codec.codecs import Codecs
     from cachewright.engine import Blob
     from cachewright.suite import Suite
 
@@ -25,6 +26,11 @@ _COUNTS: Final = struct.Struct(">III")
 _LENGTH: Final = 4
 _LAST_MICROSECOND: Final = (1 << 63) - 1
 _REMEMBERED: Final = 4096
+_NUMBER: Final = struct.Struct(">I")
+_SIZE: Final = 8
+_FREE_INFLATION: Final = 1 << 24
+_INFLATION: Final = 1000
+"""A run may inflate to so many bytes, or to so many times its own, whichever is more."""
 
 
 class Opened:
@@ -32,7 +38,7 @@ class Opened:
 
     Attributes:
         serializer: id of the serializer of ``frames``.
-        codec: id of the codec, already undone.
+        codec: id of the codec, 0 for none.
         flags: ``NEGATIVE``, ``EXCEPTION``, ``CLAIM``.
         created: seconds since the epoch, at most a microsecond before what was sealed.
         expires: hard expiry in seconds since the epoch, never after what was sealed; ``None`` if none.
@@ -69,6 +75,36 @@ class Opened:
 
     def __repr__(self) -> str:
         return f"Opened(serializer={self.serializer:#04x}, size={self.size}, expires={self.expires})"
+
+
+class Deflated(Opened):
+    """An entry whose frames are compressed; they are inflated whenever they are asked for.
+
+    So listing inflates nothing, and what is remembered as verified stays small.
+
+    Attributes:
+        raw: bytes of the run that the frames make up.
+    """
+
+    __slots__ = ("_codecs", "_run", "raw")
+
+    raw: int
+
+    def __init__(self, codecs: Codecs, raw: int) -> None:
+        self._codecs = codecs
+        self._run: list[memoryview] = []
+        self.raw = raw
+
+    # a property in the place of a variable: whoever opens entries need not know that one is compressed
+    @property
+    def frames(self) -> list[memoryview]:
+        """Inflate the frames; see :meth:`Codecs.inflate` and :func:`opened_run` for what that raises."""
+        (run,) = self._run
+        return opened_run(self._codecs.inflate(self.codec, run, self.raw))
+
+    @frames.setter
+    def frames(self, stored: list[memoryview]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        self._run = stored
 
 
 class VerifiedBuffers:
@@ -198,6 +234,40 @@ def aligned_buffers(view: memoryview, place: int, rows: Sequence[tuple[int, byte
     if place != len(view):
         raise EnvelopeError("length")
     return buffers
+
+
+def packed_run(frames: Sequence[memoryview]) -> bytes:
+    """Return the frames in one piece: their number, their lengths, the first one, and the others aligned."""
+    table = _NUMBER.pack(len(frames)) + b"".join([len(frame).to_bytes(_SIZE, "big") for frame in frames])
+    chunks: list[bytes | memoryview] = [table, frames[0]]
+    append_aligned(chunks, frames[1:])
+    return b"".join(chunks)
+
+
+def opened_run(run: bytes) -> list[memoryview]:
+    """Return the frames of a run as read-only views.
+
+    Raises:
+        EnvelopeError: ``length`` or ``short``; the lengths do not add up exactly. ``auth``; other bytes than
+            zeros are between frames.
+    """
+    view = memoryview(run)
+    place = _NUMBER.size
+    count: int = _NUMBER.unpack_from(run)[0] if len(run) >= place else 0
+    start = place + _SIZE * count
+    if not count or start > len(run):
+        raise EnvelopeError("length")
+    lengths: tuple[int, ...] = struct.unpack_from(f">{count}Q", run, place)
+    end = start + lengths[0]
+    if end > len(run):
+        raise EnvelopeError("length")
+    rows = [(length, b"") for length in lengths[1:]]
+    return [view[start:end], *aligned_buffers(view, end, rows)]
+
+
+def may_inflate(raw: int, size: int) -> bool:
+    """Whether ``size`` compressed bytes may claim to be ``raw``: little that becomes very much is a bomb."""
+    return raw <= _FREE_INFLATION or raw <= _INFLATION * size
 
 
 def verify_buffers(suite: Suite, rows: Sequence[tuple[int, bytes]], buffers: Sequence[memoryview]) -> None:

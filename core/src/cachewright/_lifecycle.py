@@ -180,6 +180,7 @@ class Lifecycle:
             return None
         label = packer.label_of(opened)
         expires = opened.expires if opened.soft is None else opened.soft
+        codec, raw_size, cipher = packer.protection_of(opened)
         return EntryInfo(
             key=MISSING if isinstance(label, CallLabel) else label,
             digest=key,
@@ -190,6 +191,9 @@ class Lifecycle:
             expires=None if expires is None else max(expires - self.clock.wall(), 0.0),
             compute_seconds=opened.seconds,
             tags=tuple(tag.partition(":")[2] for tag in opened.tags),
+            codec=codec,
+            raw_size=raw_size,
+            cipher=cipher,
         )
 
     def label_in_store(self, key: Any, stored: Any) -> object:

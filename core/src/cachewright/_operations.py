@@ -14,7 +14,7 @@ from cachewright._steps import FAILED, Ask, Steps, Wait
 from cachewright._tags import EPOCH, TagIndex, new_token
 from cachewright.entry import MISSING, AgedEntry, Entry, MissingType
 from cachewright.errors import EngineError, UnsupportedByEngineError
-from cachewright.inventory import EntryInfo, VerifyReport
+from cachewright.inventory import AuditReport, EntryInfo, VerifyReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -379,6 +379,17 @@ class Operations:
                 unreadable += 1
                 removed += repair and (yield from self.remove(key))
         return VerifyReport(checked, unreadable, removed)
+
+    def audit(self, *, oversized: int) -> Steps[AuditReport]:
+        """Look at every entry, and count them by what they are."""
+        from cachewright._audit import Audit  # noqa: PLC0415 - for who asks
+
+        audit = Audit(self.life, oversized)
+        for key in (yield Ask("list", "keys", fallback=())):
+            stored = yield Ask("get", "get", key, fallback=MISSING)
+            if stored is not MISSING:
+                audit.take(key, stored)
+        return audit.report()
 
     def scope_keys(self, scope: str) -> Steps[list[Any]]:
         """Return the keys of one of the functions that share this cache, those being computed included."""

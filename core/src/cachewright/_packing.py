@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cachewright._claims import Claim
+    from cachewright.codec.codecs import Codecs
+    from cachewright.codec.compressor import Compressor
     from cachewright.envelope import Envelope, Opened
     from cachewright.freshness import Freshness
     from cachewright.serializer import Frames, Serializer, SerializerInfo
@@ -209,6 +211,8 @@ class SerializerChain:
             raise EnvelopeError("serializer")
         try:
             return self._serializer(info).loads(opened.frames)
+        except EnvelopeError:
+            raise
         except PluginLoadError:
             raise EnvelopeError("serializer") from None
         except (RecursionError, MemoryError):  # its traceback would keep alive what did not fit
@@ -237,12 +241,28 @@ class SerializerChain:
 
 
 class SealedPacker:
-    """Stores envelopes; see :mod:`cachewright.envelope`."""
+    """Stores envelopes; see :mod:`cachewright.envelope`.
 
-    def __init__(self, clock: Clock, envelope: Envelope, chain: SerializerChain, labels: Serializer) -> None:
+    Args:
+        clock: its wall clock is used.
+        envelope: seals and opens.
+        chain: serializes.
+        labels: serializes keys for listing.
+        codecs: the codecs that ``envelope`` opens; ``None`` for none.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        envelope: Envelope,
+        chain: SerializerChain,
+        labels: Serializer,
+        codecs: Codecs | None = None,
+    ) -> None:
         self._clock = clock
         self._envelope = envelope
         self._labels = labels
+        self._codecs = codecs
         self.chain = chain
 
     def pack(self, key: Any, draft: Draft) -> Packed:
@@ -328,6 +348,16 @@ class SealedPacker:
                 return MISSING
             raise
 
+    @property
+    def key_id(self) -> bytes:
+        """The id of the key that seals, zeros where none does."""
+        return self._envelope.key_id
+
+    def protection_of(self, opened: Opened) -> tuple[str, int, str]:
+        """Return the names of codec, empty for none, and cipher, and the bytes before compressing."""
+        codec = self._codecs.name_of(opened.codec) if self._codecs is not None else ""
+        return codec, getattr(opened, "raw", 0), self._envelope.cipher
+
     def label_of(self, opened: Opened) -> object:
         """Return the key as the caller wrote it, a call's label, or ``MISSING`` where none was kept."""
         if not opened.label:
@@ -350,6 +380,72 @@ class SealedPacker:
         except UnserializableError:
             return b""
         return bytes(frames[0]) if len(frames) == 1 and len(frames[0]) <= _LABEL_LIMIT else b""
+
+
+class CompressingPacker(SealedPacker):
+    """Compresses what gains from it before sealing.
+
+    A class of its own, so that who does not compress pays nothing for it.
+
+    Args:
+        compressor: chooses a codec for every value.
+        clock: as for :class:`SealedPacker`, like the other arguments.
+        envelope: seals and opens.
+        chain: serializes.
+        labels: serializes keys for listing.
+        codecs: the codecs that ``envelope`` opens.
+    """
+
+    def __init__(
+        self,
+        compressor: Compressor,
+        clock: Clock,
+        envelope: Envelope,
+        chain: SerializerChain,
+        labels: Serializer,
+        codecs: Codecs,
+    ) -> None:
+        super().__init__(clock, envelope, chain, labels, codecs)
+        self._compressor = compressor
+
+    def pack(self, key: Any, draft: Draft) -> Packed:
+        """Serialize, compress if that pays, and seal."""
+        info, frames = self.chain.dumps(draft.value)
+        run = self._run(info, draft.value, frames)
+        now, kept = self._clock.wall(), draft.kept
+        ages = draft.freshness is not None and draft.ttl is not None
+        fields: dict[str, Any] = {
+            "serializer": info.code,
+            "created": now,
+            "expires": None if kept is None else now + kept,
+            "soft": now + draft.ttl if ages and draft.ttl is not None else None,
+            "seconds": draft.seconds,
+            "tags": _joined_tags(draft.tags),
+            "label": self._label(draft.label),
+            "flags": _EXCEPTION if draft.negative else 0,
+            "generation": random.getrandbits(64),  # as in SealedPacker
+        }
+        if run is None:
+            chunks = self._envelope.seal(key, frames, **fields)
+        else:
+            packed, codec, raw = run
+            chunks = self._envelope.seal_run(key, packed, codec=codec, raw=raw, **fields)
+        return Packed(chunks, sum(map(len, chunks)), info.name, kept)
+
+    def _run(self, info: SerializerInfo, value: object, frames: Frames) -> tuple[bytes, int, int] | None:
+        """Return a compressed run, the id of its codec and its length before; ``None`` if none pays."""
+        from cachewright._envelope_parts import flat, packed_run  # noqa: PLC0415 - for who compresses
+
+        kind = type(value)
+        views = [flat(frame) for frame in frames]
+        choice = self._compressor.choose((info.code, kind.__module__, kind.__qualname__), views)
+        if choice is None:
+            return None
+        run = packed_run(views)
+        packed = choice.compress(run)
+        if packed is None or not self._envelope.may_inflate(len(run), len(packed)):
+            return None
+        return packed, choice.code, len(run)
 
 
 _LABEL_LIMIT = 4096

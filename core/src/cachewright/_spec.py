@@ -49,8 +49,10 @@ class Spec:
 
     __slots__ = (
         "aged",
+        "compress",
         "copy",
         "definition",
+        "encrypt",
         "engine",
         "jitter",
         "key_maker",
@@ -82,6 +84,8 @@ class Spec:
         policy: str | None = None,
         serializer: str | None = None,
         key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
+        compress: bool | str | None = None,
+        encrypt: bool | str | None = None,
         copy: Literal["value"] | None = None,
         jitter: float = 0.0,
         on_engine_error: OnEngineError = "compute",
@@ -98,6 +102,9 @@ class Spec:
         for name, value in (("engine", engine), ("policy", policy), ("serializer", serializer), ("url", url)):
             if value is not None:
                 _require(_is_name(value), name, value, "a text that is not empty, or None")
+        for name, choice, kind in (("compress", compress, "codec"), ("encrypt", encrypt, "cipher")):
+            fine = choice is None or isinstance(choice, bool) or _is_name(choice)
+            _require(fine, name, choice, f"True, False or the name of a {kind}")
         if path is not None:
             fine = isinstance(cast("object", path), (str, PathLike)) and str(path) != ""
             _require(fine, "path", path, "a directory, or None")
@@ -121,6 +128,8 @@ class Spec:
         self.policy = policy
         self.serializer = serializer
         self.key_maker = key_maker
+        self.compress = compress
+        self.encrypt = encrypt
         self.copy = copy
         self.jitter = _checked_jitter(jitter)
         self.on_engine_error: OnEngineError = on_engine_error

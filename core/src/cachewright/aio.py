@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary, WeakMethod, ref
 from cachewright import events
 from cachewright._batch import Batch
 from cachewright._batching import BatchResolution
-from cachewright._bridge import Bridge
 from cachewright._chase import chase
 from cachewright._claims import keeper, new_token
 from cachewright._flight import FlightTable, led
@@ -20,7 +19,7 @@ from cachewright._steps import Ask, Compute, Hold, Pause, Spawn, Steps, Wait
 from cachewright._streaming import RunningStream, SharedStream
 from cachewright._streams_async import AsyncStream
 from cachewright._tags import checked_tags
-from cachewright.duration import parse_ttl
+from cachewright.duration import parse_size, parse_ttl
 from cachewright.entry import MISSING, AgedEntry, Entry, MissingType
 from cachewright.errors import ClosedError, EngineError, UnsupportedByEngineError
 
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from cachewright._packing import Draft
     from cachewright.engine import AsyncEngine
     from cachewright.explanation import Explanation
-    from cachewright.inventory import EntryInfo, VerifyReport
+    from cachewright.inventory import AuditReport, EntryInfo, VerifyReport
     from cachewright.stats import CacheInfo
 
 T = TypeVar("T")
@@ -220,12 +219,23 @@ class AsyncCache:
         """Read and decode every entry; with ``repair`` remove those that cannot be used."""
         return await self._run(self._operations.verify(repair=repair))
 
+    async def audit(self, *, oversized: int | str = "16MB") -> AuditReport:
+        """Count the entries by how they are serialized and signed, by size, and by why they cannot be read.
+
+        Args:
+            oversized: size from which an entry is called oversized, as a number or "16MB".
+        """
+        limit = parse_size(oversized, setting="oversized")
+        return await self._run(self._operations.audit(oversized=limit))
+
     async def stats(self) -> CacheInfo:
         """Return the statistics of this cache since it was opened."""
         try:
             size = await self.count()
         except (ClosedError, EngineError):
             size = 0
+        except UnsupportedByEngineError:  # it cannot list what it stores
+            size = -1
         return self._life.snapshot(currsize=size)
 
     async def explain(self, key: Any = MISSING) -> Explanation:
@@ -378,14 +388,14 @@ class AsyncCache:
     def reader(self) -> Any:
         """Return the engine's fastest read where an event loop may use it directly, else ``None``."""
         common = self._common.get(False)
-        return common.reader() if isinstance(common, Bridge) else None
+        return None if common is None else common.reader()
 
     def size_now(self, scope: str) -> int:
         """Return the number of entries without awaiting; -1 if that takes asking a disk or a server."""
         if self._closed:
             return 0
         common = self._common.get(False)
-        if scope or not isinstance(common, Bridge):
+        if scope or common is None:
             return -1
         return common.size_now()
 

@@ -25,7 +25,7 @@ from cachewright._steps import Ask, Compute, Hold, Pause, Spawn, Steps, Wait
 from cachewright._streaming import RunningStream, SharedStream
 from cachewright._streams import Stream
 from cachewright._tags import checked_tags
-from cachewright.duration import parse_ttl
+from cachewright.duration import parse_size, parse_ttl
 from cachewright.entry import MISSING, AgedEntry, Entry, MissingType
 from cachewright.errors import ClosedError, EngineError, UnsupportedByEngineError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from cachewright.engine import Engine
     from cachewright.explanation import Explanation
-    from cachewright.inventory import EntryInfo, VerifyReport
+    from cachewright.inventory import AuditReport, EntryInfo, VerifyReport
     from cachewright.stats import CacheInfo
 
 T = TypeVar("T")
@@ -242,12 +242,23 @@ class Cache(MutableMapping[Any, Any]):
         """Read and decode every entry; with ``repair`` remove those that cannot be used."""
         return self._run(self._operations.verify(repair=repair))
 
+    def audit(self, *, oversized: int | str = "16MB") -> AuditReport:
+        """Count the entries by how they are serialized and signed, by size, and by why they cannot be read.
+
+        Args:
+            oversized: size from which an entry is called oversized, as a number or "16MB".
+        """
+        limit = parse_size(oversized, setting="oversized")
+        return self._run(self._operations.audit(oversized=limit))
+
     def stats(self) -> CacheInfo:
         """Return the statistics of this cache since it was opened."""
         try:
             size = len(self)
         except (ClosedError, EngineError):
             size = 0
+        except UnsupportedByEngineError:  # it cannot list what it stores
+            size = -1
         return self._life.snapshot(currsize=size)
 
     def explain(self, key: Any = MISSING) -> Explanation:

@@ -10,20 +10,30 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from cachewright.cipher import CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.engine import EngineInfo
 from cachewright.events import Listener
 from cachewright.keymaker import KeyMakerInfo
 from cachewright.serializer import SerializerInfo
 
 State: TypeAlias = Literal["ok", "broken", "disabled", "missing requirement"]
-Kind: TypeAlias = Literal["engine", "serializer", "key maker"]
-Record: TypeAlias = EngineInfo | SerializerInfo | KeyMakerInfo
+Kind: TypeAlias = Literal["engine", "serializer", "key maker", "codec", "cipher"]
+Record: TypeAlias = EngineInfo | SerializerInfo | KeyMakerInfo | CodecInfo | CipherInfo
 
 KNOWN_PLUGINS = frozenset((
     "aiocache", "arrays", "arrow", "cachebox", "cachetools", "compress", "crypto", "dill", "diskcache",
     "joblib", "klepto", "lmdb", "msgspec", "redis",
 ))  # fmt: skip
 """Plugins of this project, each to be installed as ``cachewright-<name>``."""
+
+_PROVIDED_BY = {
+    "aes-gcm": "cachewright-crypto",
+    "blosc2": "cachewright-compress[blosc2]",
+    "lz4": "cachewright-compress",
+    "zstd": "cachewright-compress",
+}
+"""What to install for a codec or a cipher of this project."""
 
 DISABLED = "disabled by the setting disabled_plugins (CACHEWRIGHT_DISABLED_PLUGINS)"
 """Reason in the row of a plugin that was left out on purpose."""
@@ -42,6 +52,8 @@ class PluginStatus:
         engines: names of its usable engines.
         serializers: names of its usable serializers.
         keymakers: names of its usable key makers.
+        codecs: names of its usable codecs.
+        ciphers: names of its usable ciphers.
     """
 
     name: str
@@ -52,6 +64,8 @@ class PluginStatus:
     engines: tuple[str, ...] = ()
     serializers: tuple[str, ...] = ()
     keymakers: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,8 @@ class Offer:
     engines: tuple[EngineInfo, ...] = ()
     serializers: tuple[SerializerInfo, ...] = ()
     keymakers: tuple[KeyMakerInfo, ...] = ()
+    codecs: tuple[CodecInfo, ...] = ()
+    ciphers: tuple[CipherInfo, ...] = ()
     listeners: tuple[Listener, ...] = ()
 
     def records(self) -> list[tuple[Kind, Record]]:
@@ -75,6 +91,8 @@ class Offer:
             *(("engine", info) for info in self.engines),
             *(("serializer", info) for info in self.serializers),
             *(("key maker", info) for info in self.keymakers),
+            *(("codec", info) for info in self.codecs),
+            *(("cipher", info) for info in self.ciphers),
         ]
 
     def __str__(self) -> str:
@@ -89,6 +107,8 @@ class Catalog:
     engines: dict[str, EngineInfo] = field(default_factory=dict[str, EngineInfo])
     serializers: dict[str, SerializerInfo] = field(default_factory=dict[str, SerializerInfo])
     keymakers: dict[str, KeyMakerInfo] = field(default_factory=dict[str, KeyMakerInfo])
+    codecs: dict[str, CodecInfo] = field(default_factory=dict[str, CodecInfo])
+    ciphers: dict[str, CipherInfo] = field(default_factory=dict[str, CipherInfo])
     listeners: tuple[Listener, ...] = ()
     missing: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     conflicts: dict[tuple[str, str], tuple[str, ...]] = field(
@@ -104,7 +124,7 @@ class Catalog:
         for (kind, name), claimants in self.conflicts.items():
             if kind == "engine":
                 reasons[name] = f"claimed by {' and by '.join(claimants)}"
-        usable = {*self.engines, *self.serializers, *self.keymakers}
+        usable = {*self.engines, *self.serializers, *self.keymakers, *self.codecs, *self.ciphers}
         return {name: reason for name, reason in sorted(reasons.items()) if name not in usable}
 
     def add(self, record: Record) -> None:
@@ -116,13 +136,17 @@ class Catalog:
                 self.serializers[record.name] = record
             case KeyMakerInfo():
                 self.keymakers[record.name] = record
+            case CodecInfo():
+                self.codecs[record.name] = record
+            case CipherInfo():
+                self.ciphers[record.name] = record
 
 
 def build_catalog(offers: Sequence[Offer], absent: Callable[[str], bool]) -> Catalog:
     """Settle who provides what.
 
     A name claimed by several plugins belongs to nobody, unless one of them is built in. The same
-    holds for the code of a serializer, which marks stored payloads.
+    holds for a code, which marks stored payloads.
 
     Args:
         offers: one per plugin.
@@ -137,16 +161,16 @@ def build_catalog(offers: Sequence[Offer], absent: Callable[[str], bool]) -> Cat
 
 def _conflicts(offers: Sequence[Offer]) -> dict[tuple[str, str], tuple[str, ...]]:
     claims: defaultdict[tuple[str, str], list[Offer]] = defaultdict(list)
-    codes: defaultdict[int, list[tuple[str, Offer]]] = defaultdict(list)
+    codes: defaultdict[tuple[Kind, int], list[tuple[str, Offer]]] = defaultdict(list)
     for offer in offers:
         for kind, record in offer.records():
             claims[kind, record.name].append(offer)
-            if isinstance(record, SerializerInfo):
-                codes[record.code].append((record.name, offer))
-    for claimed in codes.values():
+            if isinstance(record, SerializerInfo | CodecInfo | CipherInfo):
+                codes[kind, record.code].append((record.name, offer))
+    for (kind, _), claimed in codes.items():
         if len({name for name, _ in claimed}) > 1:
             for name, _ in claimed:
-                claims["serializer", name] = [offer for _, offer in claimed]
+                claims[kind, name] = [offer for _, offer in claimed]
     return {
         claim: tuple(map(str, claimants)) for claim, claimants in sorted(claims.items()) if len(claimants) > 1
     }
@@ -156,7 +180,9 @@ def _settle(offer: Offer, catalog: Catalog, absent: Callable[[str], bool]) -> Pl
     """Enter the records of one plugin that can be used, and return the row about it."""
     faults: list[str] = []
     missing: list[str] = []
-    usable: dict[str, list[str]] = {"engine": [], "serializer": [], "key maker": []}
+    usable: dict[Kind, list[str]] = {
+        "engine": [], "serializer": [], "key maker": [], "codec": [], "cipher": []
+    }  # fmt: skip
     for kind, record in offer.records():
         claimants = catalog.conflicts.get((kind, record.name), ())
         lacking = [name for name in record.requires if absent(name)]
@@ -172,6 +198,8 @@ def _settle(offer: Offer, catalog: Catalog, absent: Callable[[str], bool]) -> Pl
             catalog.add(record)
             usable[kind].append(record.name)
     state: State = offer.state
+    if any(usable.values()):
+        missing = []  # an extra that was not asked for; who asks for its record by name is told
     if state == "ok" and (faults or missing):
         state = "broken" if faults else "missing requirement"
     return PluginStatus(
@@ -183,6 +211,8 @@ def _settle(offer: Offer, catalog: Catalog, absent: Callable[[str], bool]) -> Pl
         engines=tuple(usable["engine"]),
         serializers=tuple(usable["serializer"]),
         keymakers=tuple(usable["key maker"]),
+        codecs=tuple(usable["codec"]),
+        ciphers=tuple(usable["cipher"]),
     )
 
 
@@ -190,6 +220,8 @@ def hint_for(name: str, found: Collection[str], catalog: Catalog) -> str:
     """Return what would help somebody who asked for a name in vain."""
     if any(row.name == name and row.state == "disabled" for row in catalog.plugins):
         return f"plugin {name!r} is {DISABLED}"
+    if name in _PROVIDED_BY:
+        return f"try: pip install {_PROVIDED_BY[name]}"
     if name in KNOWN_PLUGINS:
         return f"try: pip install cachewright-{name}"
     from difflib import get_close_matches  # noqa: PLC0415 - needed for this message only

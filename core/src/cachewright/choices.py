@@ -139,6 +139,13 @@ def _flag(value: Any, _: str) -> bool:
             "off": False}[value.lower()]  # fmt: skip
 
 
+def _encryption(value: Any, _: str) -> bool | str:
+    try:
+        return _flag(value, "")
+    except KeyError:
+        return _text(value, "")
+
+
 def _text(value: Any, _: str) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError
@@ -216,6 +223,7 @@ CHOICES: Final[dict[str, Choice]] = {
     "data_dir": Choice(None, _directory, "a directory"),
     "url": Choice(None, _url, "an address such as redis://localhost:6379/0"),
     "signing_keys": Choice(None, _text, _A_TEXT, secret=True),
+    "encrypt": Choice(default=False, parse=_encryption, expected=f"{_FLAG}; or the name of a cipher"),
     "disabled_plugins": Choice((), _names, "names of plugins, as text separated by commas"),
     "log_level": Choice(None, _level, f"one of {', '.join(_LEVELS)}"),
     "timeout": Choice(None, _timeout, "seconds above 0, or text such as '500ms'"),

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         data_dir: str | os.PathLike[str] | None
         url: str | None
         signing_keys: str | None
+        encrypt: bool | str
         disabled_plugins: str | Iterable[str]
         log_level: str | None
         timeout: float | str | None
@@ -65,6 +66,7 @@ class Settings:
         url: address of the server for engines that need one; composed from the ``redis_*`` settings
             where it is not set itself.
         signing_keys: keys that authenticate entries on shared stores. Never shown.
+        encrypt: whether entries are encrypted wherever they leave the process; or the cipher to use.
         disabled_plugins: plugins to leave out, by name.
         log_level: level of the logger ``cachewright``; ``None`` leaves it alone.
         timeout: seconds after which an operation on an engine is given up; ``None``: 0.1 for a server, 1.0
@@ -90,6 +92,7 @@ class Settings:
     data_dir: Path | None
     url: str | None
     signing_keys: str | None
+    encrypt: bool | str
     disabled_plugins: tuple[str, ...]
     log_level: str | None
     timeout: float | None

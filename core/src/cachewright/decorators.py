@@ -72,6 +72,8 @@ if TYPE_CHECKING:
         name: str | None
         serializer: str | None
         key_maker: str | KeyMaker
+        compress: bool | str | None
+        encrypt: bool | str | None
         copy: Literal["value"] | None
         single_flight: bool
         cache_if: Callable[[Any], object] | None
@@ -336,6 +338,9 @@ class Cached:
         serializer: name of the only serializer to use.
         key_maker: what decides which calls share an entry: the name of an installed key maker, or a
             :class:`~cachewright.keymaker.KeyMaker` with settings of its own.
+        compress: True to compress results by the codec that pays most, where one does; a name for that
+            codec. For engines of bytes.
+        encrypt: whether entries are encrypted; default: the setting ``encrypt``. For engines of bytes.
         copy: "value" to hand out a copy of stored objects on every hit.
         single_flight: whether concurrent calls share one computation.
         cache_if: a result is stored only if this callable says so.
@@ -417,6 +422,8 @@ class Cached:
         name: str | None = None,
         serializer: str | None = None,
         key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
+        compress: bool | str | None = None,
+        encrypt: bool | str | None = None,
         copy: Literal["value"] | None = None,
         single_flight: bool = True,
         cache_if: Callable[[Any], object] | None = None,
@@ -442,6 +449,8 @@ class Cached:
             "policy": policy,
             "serializer": serializer,
             "key_maker": key_maker,
+            "compress": compress,
+            "encrypt": encrypt,
             "copy": copy,
             "on_engine_error": on_engine_error,
             "url": url,

@@ -7,16 +7,19 @@ import stat
 import sys
 import sysconfig
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cachewright.config import Settings, cache_directory, user_data_directory
-from cachewright.errors import CachewrightError
+from cachewright.engine import EngineConfig
+from cachewright.errors import CachewrightError, UnsupportedByEngineError
 from cachewright.factory import open_cache
 from cachewright.registry import default_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+    from cachewright.inventory import AuditGroup
 
 WAL_RESET_FIXED = (3, 51, 3)
 """First SQLite without a rare bug in resetting the write-ahead log (sqlite.org/wal.html)."""
@@ -54,7 +57,80 @@ def examine() -> list[Finding]:
     for subject, find in (("cache directory", cache_directory), ("key directory", user_data_directory)):
         findings.append(_directory(subject, find, settings))
     findings.extend(_engines())
+    findings.extend(_stores(settings))
     return findings
+
+
+def examine_caches(names: Iterable[str], *, oversized: str | int = "16MB", **options: Any) -> list[Finding]:
+    """Return what an audit finds in each of the caches of these names.
+
+    Args:
+        names: as given to ``open_cache`` or, for a function, ``module.qualname`` or its ``name=``.
+        oversized: size from which an entry is called oversized.
+        **options: how to open them; see :func:`~cachewright.open_cache`.
+    """
+    return [finding for name in names for finding in _audited(name, oversized, options)]
+
+
+def _stores(settings: Settings) -> Iterator[Finding]:
+    """Audit whatever this user keeps on disk, in the directory that is used unless another is given."""
+    for name, info in default_registry().engines().items():
+        ability = info.capabilities
+        if not (ability.persistent and ability.sync and ability.scope == "host"):
+            continue
+        try:
+            path = cache_directory(settings) / name
+            if not path.is_dir():
+                continue
+            engine = info.load()(EngineConfig(path=path))
+            try:
+                names = engine.namespaces()
+            finally:
+                engine.close()
+        except UnsupportedByEngineError:
+            advice = f"name the caches to look at: cachewright doctor NAME --engine {name}"
+            yield Finding(
+                level="ok", subject=f"store {name}", finding="cannot list its caches", advice=advice
+            )
+            continue
+        except CachewrightError as error:
+            advice = "correct it, or remove the directory"
+            yield Finding(level="problem", subject=f"store {name}", finding=str(error), advice=advice)
+            continue
+        # namespaces with a NUL hold what the core keeps beside the entries of others
+        visible = [namespace for namespace in names if "\0" not in namespace]
+        yield from examine_caches(visible, engine=name, settings=settings)
+
+
+def _audited(name: str, oversized: str | int, options: dict[str, Any]) -> Iterator[Finding]:
+    subject = f"cache {name}"
+    try:
+        with open_cache(name, on_engine_error="raise", **options) as cache:
+            report = cache.audit(oversized=oversized)
+    except CachewrightError as error:
+        yield Finding(
+            level="problem", subject=subject, finding=str(error), advice="open it as its program does"
+        )
+        return
+    if not report.entries:
+        yield Finding(level="ok", subject=subject, finding=f"no entries on {report.engine}")
+    for group in report.groups:
+        yield Finding(
+            level=_level(group),
+            subject=subject,
+            finding=f"{group.entries} of {report.entries} entries, {group.size} bytes: {_described(group)}",
+            advice=group.advice,
+        )
+
+
+def _level(group: AuditGroup) -> Literal["ok", "note", "problem"]:
+    if group.about == "unreadable":
+        return "problem"
+    return "note" if group.advice else "ok"
+
+
+def _described(group: AuditGroup) -> str:
+    return f"unreadable ({group.name})" if group.about == "unreadable" else group.name
 
 
 def _interpreter() -> Finding:
@@ -137,8 +213,13 @@ def _directory(subject: str, find: Callable[[Settings], Path], settings: Setting
 
 def _engines() -> Iterator[Finding]:
     unavailable = default_registry().unavailable()
-    for name in default_registry().engines():
+    for name, info in default_registry().engines().items():
         if name in unavailable or name == "null":
+            continue
+        if not info.capabilities.sync:
+            yield Finding(
+                level="ok", subject=f"engine {name}", finding="for event loops only, not tried here"
+            )
             continue
         subject = f"engine {name}"
         try:

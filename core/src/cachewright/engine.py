@@ -170,7 +170,7 @@ class _Engine:
 
 
 class Engine(_Engine, ABC):
-    """A synchronous engine: six methods to write, four more to override where they can be better.
+    """A synchronous engine: six methods to write, others to override where they can be better.
 
     Safe to be called from several threads at once. Failures of the backend library or server are
     raised as :class:`~cachewright.errors.EngineError`, with the original as the cause.
@@ -231,6 +231,10 @@ class Engine(_Engine, ABC):
         """Return the number of entries stored in this namespace."""
         return sum(1 for _ in self.keys())
 
+    def namespaces(self) -> list[str]:
+        """Return the names of all namespaces that have entries in the store, this one and others."""
+        raise self._unsupported("namespaces")
+
     def compare_and_set(
         self, key: Any, expected: Any, value: Any, /, *, ttl: float | None = None, size: int = 1
     ) -> bool:
@@ -274,7 +278,8 @@ class Engine(_Engine, ABC):
 class AsyncEngine(_Engine, ABC):
     """An asynchronous engine: the same contract as :class:`Engine`, awaited.
 
-    One instance belongs to one running event loop; the core opens one per loop.
+    One instance belongs to one running event loop; the core opens one per loop. An engine of objects whose
+    record does not say ``blocking`` never waits for anything: it is opened once, for all loops and threads.
     """
 
     @abstractmethod
@@ -303,6 +308,14 @@ class AsyncEngine(_Engine, ABC):
 
     async def close(self) -> None:
         """Release what the engine holds; calling it twice is allowed. Stored entries stay."""
+
+    def reader(self) -> Reader | None:
+        """Return the fastest read, or ``None``, as :meth:`Engine.reader` does; only if nothing ever waits."""
+        return None
+
+    def size_now(self) -> int:
+        """Return the number of entries without awaiting, -1 if that takes asking somebody."""
+        return -1
 
     async def count(self) -> int:
         """Return the number of entries stored in this namespace."""

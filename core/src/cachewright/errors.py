@@ -7,7 +7,9 @@
     ├── UnknownPluginError (LookupError)
     │   ├── UnknownEngineError
     │   ├── UnknownSerializerError
-    │   └── UnknownKeyMakerError
+    │   ├── UnknownKeyMakerError
+    │   ├── UnknownCodecError
+    │   └── UnknownCipherError
     ├── PluginLoadError (ImportError)           a plugin is installed but cannot be loaded
     ├── PluginConflictError                     two distributions claim one name
     ├── NoEngineQualifiesError (LookupError)    no installed engine meets the hard requirements
@@ -86,6 +88,18 @@ class UnknownKeyMakerError(UnknownPluginError):
     """No installed key maker has that name."""
 
     kind = "key maker"
+
+
+class UnknownCodecError(UnknownPluginError):
+    """No installed codec has that name."""
+
+    kind = "codec"
+
+
+class UnknownCipherError(UnknownPluginError):
+    """No installed cipher has that name."""
+
+    kind = "cipher"
 
 
 class PluginLoadError(CachewrightError, ImportError):

@@ -90,6 +90,10 @@ def _described(entry: EntryInfo | None) -> str:
     parts: list[str] = []
     if entry.serializer:
         parts.append(f"{entry.size} bytes by serializer {entry.serializer!r}")
+    if entry.codec:
+        parts.append(f"compressed by {entry.codec!r} from {entry.raw_size} bytes")
+    if entry.cipher:
+        parts.append(f"encrypted by {entry.cipher!r}")
     parts.append("never expires" if entry.expires is None else f"expires in {duration_text(entry.expires)}")
     if entry.compute_seconds:
         parts.append(f"took {duration_text(entry.compute_seconds)} to compute")

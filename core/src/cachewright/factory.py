@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cachewright._bridge import Bridge
 from cachewright._lifecycle import Lifecycle
-from cachewright._packing import EntryPacker, Packer, PlainPacker, SealedPacker, SerializerChain
+from cachewright._packing import (
+    CompressingPacker,
+    EntryPacker,
+    Packer,
+    PlainPacker,
+    SealedPacker,
+    SerializerChain,
+)
 from cachewright._spec import DEFAULT_KEY_MAKER, DEFAULT_MAXSIZE, Spec
 from cachewright.aio import AsyncCache
 from cachewright.cache import Cache
@@ -27,6 +34,9 @@ if TYPE_CHECKING:
     import os
     from typing import Literal
 
+    from cachewright.cipher import CipherInfo
+    from cachewright.codec.codecs import Codecs
+    from cachewright.codec.compressor import Compressor
     from cachewright.engine import AsyncEngine, Engine, EngineInfo, Scope
     from cachewright.envelope import Envelope
     from cachewright.keymaker import KeyMaker
@@ -39,6 +49,9 @@ NETWORK_TIMEOUT = 0.1
 
 CLOCK_SKEW = 300.0
 """Seconds by which the clocks of hosts that share a server may differ; the server ends entries by its own."""
+
+DEFAULT_CIPHER = "aes-gcm"
+"""What ``encrypt=True`` means, whatever else is installed."""
 
 LOCAL_TIMEOUT = 1.0
 """Seconds to wait for other processes of this host that write to the same store."""
@@ -57,6 +70,8 @@ def open_cache(
     policy: str | None = None,
     serializer: str | None = None,
     key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
+    compress: bool | str | None = None,
+    encrypt: bool | str | None = None,
     copy: Literal["value"] | None = None,
     on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
@@ -79,6 +94,8 @@ def open_cache(
         serializer: name of the only serializer to use; default: the fitting one of those allowed.
         key_maker: what turns keys into those of the engine: the name of an installed key maker, or a
             :class:`~cachewright.keymaker.KeyMaker` with settings of its own.
+        compress: True to compress values by the codec that pays most, where one does; a name for that codec.
+        encrypt: whether entries are encrypted; default: the setting ``encrypt``.
         copy: "value" to hand out a copy of stored objects on every hit.
         on_engine_error: "compute" treats a failing engine as a miss, "raise" raises, "stale" serves what was
             last seen of it.
@@ -104,6 +121,8 @@ def open_cache(
         policy=policy,
         serializer=serializer,
         key_maker=key_maker,
+        compress=compress,
+        encrypt=encrypt,
         copy=copy,
         on_engine_error=on_engine_error,
         url=url,
@@ -127,6 +146,8 @@ def open_async_cache(
     policy: str | None = None,
     serializer: str | None = None,
     key_maker: str | KeyMaker = DEFAULT_KEY_MAKER,
+    compress: bool | str | None = None,
+    encrypt: bool | str | None = None,
     copy: Literal["value"] | None = None,
     on_engine_error: Literal["compute", "raise", "stale"] = "compute",
     url: str | None = None,
@@ -147,6 +168,8 @@ def open_async_cache(
         policy=policy,
         serializer=serializer,
         key_maker=key_maker,
+        compress=compress,
+        encrypt=encrypt,
         copy=copy,
         on_engine_error=on_engine_error,
         url=url,
@@ -198,7 +221,10 @@ def build_async(
 
         lifecycle = choice.lifecycle(clock, plain=plain, private=False)
         beside = companion(config)
-        return AsyncCache(connect, lifecycle, choice.explain, companion=lambda: native(beside))
+        waits = ability.blocking or ability.holds != "objects"
+        return AsyncCache(
+            connect, lifecycle, choice.explain, companion=lambda: native(beside), per_loop=waits
+        )
     engine = choice.open(config)
     lifecycle = choice.lifecycle(clock, plain=plain, private=engine.private)
 
@@ -371,12 +397,7 @@ class _Choice:
     def _packer(self, clock: Clock, *, plain: bool, private: bool) -> Packer:
         spec = self.spec
         if self.info.capabilities.holds == "objects":
-            if spec.serializer is not None:
-                raise ConfigurationError(
-                    "serializer",
-                    spec.serializer,
-                    f"None: engine {self.info.name!r} keeps objects as they are",
-                )
+            self._refuse_bytes_only()
             measure = size_of if spec.max_bytes is not None else None
             if plain and spec.ttl is None and spec.copy is None and not spec.aged:
                 return PlainPacker(measure)
@@ -384,7 +405,21 @@ class _Choice:
         ring = self._ring(private=private)
         chain = self._chain(ring)
         labels = self.registry.serializer("data").load()()
-        return SealedPacker(clock, self._envelope(ring, chain), chain, labels)
+        codecs = self._codecs(ring)
+        if not spec.compress:
+            return SealedPacker(clock, self._envelope(ring, chain, codecs), chain, labels, codecs)
+        compressor = self._compressor(ring, codecs)
+        envelope = self._envelope(ring, chain, codecs)
+        return CompressingPacker(compressor, clock, envelope, chain, labels, codecs)
+
+    def _refuse_bytes_only(self) -> None:
+        """Refuse what was asked to be done to bytes that an engine of objects never has."""
+        spec = self.spec
+        asked = (("serializer", spec.serializer), ("compress", spec.compress), ("encrypt", spec.encrypt))
+        for name, value in asked:
+            if value:
+                expected = f"None: engine {self.info.name!r} keeps objects as they are, in this process"
+                raise ConfigurationError(name, value, expected)
 
     def _ring(self, *, private: bool) -> KeyRing | None:
         from cachewright.keyring import KeyRing, user_ring  # noqa: PLC0415 - imports hmac
@@ -420,16 +455,65 @@ class _Choice:
         self.storage = f"bytes by the first fitting serializer of {names}; {trust}"
         return chain
 
-    def _envelope(self, ring: KeyRing | None, chain: SerializerChain) -> Envelope:
+    def _codecs(self, ring: KeyRing | None) -> Codecs:
+        """Return what opens compressed entries: every codec that may see bytes of this store."""
+        from cachewright.codec.codecs import Codecs  # noqa: PLC0415 - only engines of bytes need it
+
+        installed = self.registry.codecs().values()
+        return Codecs(info for info in installed if info.hardened or ring is not None)
+
+    def _compressor(self, ring: KeyRing | None, codecs: Codecs) -> Compressor:
+        from cachewright.codec.compressor import Compressor  # noqa: PLC0415 - for who compresses
+
+        wanted = self.spec.compress
+        if isinstance(wanted, str):
+            info = self.registry.codec(wanted)
+            if ring is None and not info.hardened:
+                expected = (
+                    "a codec made for hostile bytes, because entries of this store are not authenticated;"
+                    " set CACHEWRIGHT_SIGNING_KEYS (or signing_keys=) to allow it"
+                )
+                raise ConfigurationError("compress", wanted, expected)
+            infos = [info]
+        else:
+            every = self.registry.codecs().values()
+            infos = [info for info in every if info.automatic and info.code in codecs]
+        compressor = Compressor(infos, codecs, timed=wanted is True)
+        self.storage += f"; compressed by {' or '.join(compressor.names)} where it pays"
+        return compressor
+
+    def _cipher(self, ring: KeyRing | None) -> tuple[KeyRing, CipherInfo] | None:
+        """Return the keys and the cipher to encrypt with; ``None`` if nobody asked for that."""
+        wanted = self.spec.encrypt if self.spec.encrypt is not None else self.settings.encrypt
+        if not wanted:
+            return None
+        origin = "" if self.spec.encrypt is not None else self.settings.origin("encrypt")
+        info = self.registry.cipher(DEFAULT_CIPHER if wanted is True else wanted)
+        if ring is None:
+            expected = (
+                "a key beside it, because this store is not private to this user:"
+                " set CACHEWRIGHT_SIGNING_KEYS (or signing_keys=)"
+            )
+            raise ConfigurationError("encrypt", wanted, expected, origin=origin)
+        self.storage += f"; encrypted by {info.name}"
+        return ring, info
+
+    def _envelope(self, ring: KeyRing | None, chain: SerializerChain, codecs: Codecs) -> Envelope:
         from cachewright.envelope import Envelope  # noqa: PLC0415 - only engines of bytes need it
 
         executable = any(info.executable for info in chain.infos)
         ability = self.info.capabilities
         skew = CLOCK_SKEW if ability.scope == "network" and ability.ttl_per_entry else 0.0
-        limit = self.settings.max_value_bytes
-        if limit is None:
-            return Envelope(self.namespace, ring=ring, executable=executable, skew=skew)
-        return Envelope(self.namespace, ring=ring, executable=executable, max_bytes=limit, skew=skew)
+        options: dict[str, Any] = {"executable": executable, "skew": skew, "codecs": codecs}
+        if self.settings.max_value_bytes is not None:
+            options["max_bytes"] = self.settings.max_value_bytes
+        encryption = self._cipher(ring)
+        if encryption is None:
+            return Envelope(self.namespace, ring=ring, **options)
+        from cachewright.envelope.encrypted import EncryptedEnvelope  # noqa: PLC0415 - for who encrypts
+
+        keys, info = encryption
+        return EncryptedEnvelope(self.namespace, ring=keys, info=info, **options)
 
     def _alternatives(self, ability: str) -> tuple[str, ...]:
         engines = self.registry.engines().values()

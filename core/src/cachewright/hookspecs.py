@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from cachewright.cipher import CipherInfo
+    from cachewright.codec import CodecInfo
     from cachewright.engine import EngineInfo
     from cachewright.events import Listener
     from cachewright.keymaker import KeyMakerInfo
@@ -98,6 +100,56 @@ def cachewright_keymakers() -> Iterable[KeyMakerInfo]:
                     name="rounded",
                     target="cachewright_rounded.keymaker:RoundedKeyMaker",
                     summary="floats rounded to six digits",
+                )
+            ]
+    """
+    raise AssertionError  # pluggy never calls a specification
+
+
+@hookspec
+def cachewright_codecs() -> Iterable[CodecInfo]:
+    """Return the records of the codecs that this plugin provides.
+
+    Example, a whole plugin module::
+
+        from cachewright.codec import CodecInfo
+        from cachewright.hookspecs import hookimpl
+
+        @hookimpl
+        def cachewright_codecs():
+            return [
+                CodecInfo(
+                    name="brotli",
+                    code=0x40,
+                    target="cachewright_brotli.codec:BrotliCodec",
+                    requires=("brotli",),
+                    install="cachewright-brotli",
+                    summary="small text in few bytes, slowly",
+                )
+            ]
+    """
+    raise AssertionError  # pluggy never calls a specification
+
+
+@hookspec
+def cachewright_ciphers() -> Iterable[CipherInfo]:
+    """Return the records of the ciphers that this plugin provides.
+
+    Example, a whole plugin module::
+
+        from cachewright.cipher import CipherInfo
+        from cachewright.hookspecs import hookimpl
+
+        @hookimpl
+        def cachewright_ciphers():
+            return [
+                CipherInfo(
+                    name="xchacha20",
+                    code=0x40,
+                    target="cachewright_nacl.cipher:XChaCha20Cipher",
+                    requires=("pynacl",),
+                    install="cachewright-nacl",
+                    summary="XChaCha20-Poly1305 by libsodium",
                 )
             ]
     """

@@ -18,15 +18,21 @@ class EntryInfo:
         expires: seconds left to live, ``None`` for never.
         compute_seconds: what computing the value took; 0.0 when unknown.
         tags: tags of the entry.
+        codec: name of the codec; empty if the entry is not compressed.
+        raw_size: bytes of the serialized value before it was compressed; 0 if it was not.
+        cipher: name of the cipher; empty if the entry is not encrypted.
     """
 
     __slots__ = (
+        "cipher",
+        "codec",
         "compute_seconds",
         "created",
         "digest",
         "engine",
         "expires",
         "key",
+        "raw_size",
         "serializer",
         "size",
         "tags",
@@ -44,6 +50,9 @@ class EntryInfo:
         expires: float | None = None,
         compute_seconds: float = 0.0,
         tags: tuple[str, ...] = (),
+        codec: str = "",
+        raw_size: int = 0,
+        cipher: str = "",
     ) -> None:
         self.key = key
         self.digest = digest
@@ -54,6 +63,9 @@ class EntryInfo:
         self.expires = expires
         self.compute_seconds = compute_seconds
         self.tags = tags
+        self.codec = codec
+        self.raw_size = raw_size
+        self.cipher = cipher
 
     def __repr__(self) -> str:
         return (
@@ -80,3 +92,42 @@ class VerifyReport:
     def ok(self) -> bool:
         """Whether every entry can be used."""
         return self.unreadable == self.removed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditGroup:
+    """Entries of a store that have something in common.
+
+    Attributes:
+        about: "value" (how it is serialized), "signature", "size", or "unreadable".
+        name: "objects", "data-only" or the name of a serializer that runs code; "unsigned", "signed",
+            "encrypted" or "signed with an old key"; "oversized"; or why the entries cannot be read.
+        entries: how many.
+        size: their stored bytes.
+        advice: what to do about them; empty if nothing.
+    """
+
+    about: str
+    name: str
+    entries: int
+    size: int
+    advice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What :meth:`Cache.audit` found.
+
+    Attributes:
+        namespace: the cache.
+        engine: its engine.
+        entries: entries looked at.
+        size: their stored bytes.
+        groups: the entries by what they are; one entry is in several.
+    """
+
+    namespace: str
+    engine: str
+    entries: int
+    size: int
+    groups: tuple[AuditGroup, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cachewright.call import Call
 from cachewright.target import load_target
 
-__all__ = ["Call", "KeyMaker", "KeyMakerInfo"]
+__all__ = ["Call", "KeyMaker", "KeyMakerInfo", "canonical"]
 
 
 class KeyMaker(ABC):
@@ -58,3 +58,23 @@ class KeyMakerInfo:
     def from_distribution(self, distribution: str) -> KeyMakerInfo:
         """Return this record with the distribution filled in."""
         return replace(self, distribution=distribution)
+
+
+def canonical() -> KeyMaker:
+    """Return the built-in key maker, for key makers that change arguments before keys are made of them.
+
+    Example::
+
+        class CaseBlind(KeyMaker):
+            def __init__(self):
+                self._inner = canonical()
+
+            def call_key(self, call, /):
+                values = tuple(v.lower() if isinstance(v, str) else v for v in call.values)
+                return self._inner.call_key(Call(call.function, call.names, values, typed=call.typed))
+
+            def value_key(self, value, /):
+                return self._inner.value_key(value.lower() if isinstance(value, str) else value)
+    """
+    # by its name: a contract imports nothing that is built on it
+    return load_target("cachewright.builtin.canonical:CanonicalKeyMaker", KeyMaker, plugin="canonical")()

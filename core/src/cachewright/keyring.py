@@ -29,16 +29,17 @@ class SubKey:
         key_id: eight bytes by which an entry names the key that sealed it; tells nothing about it.
         blake2b: 32 bytes for keyed BLAKE2b.
         hmac: 32 other bytes for HMAC.
+        cipher: 32 other bytes for encryption.
     """
 
-    __slots__ = ("blake2b", "hmac", "key_id")
+    __slots__ = ("blake2b", "cipher", "hmac", "key_id")
 
     def __init__(self, root: bytes, namespace: str, context: str) -> None:
-        material = blake2b(
-            prefixed(context) + prefixed(namespace), key=root, digest_size=64, person=b"cachewright/sub"
-        ).digest()
+        owner = prefixed(context) + prefixed(namespace)
+        material = blake2b(owner, key=root, digest_size=64, person=b"cachewright/sub").digest()
         self.blake2b = material[:32]
         self.hmac = material[32:]
+        self.cipher = blake2b(owner, key=root, digest_size=32, person=b"cachewright/enc").digest()
         self.key_id = blake2b(material, digest_size=8, person=b"cachewright/id").digest()
 
     def __repr__(self) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from itertools import islice, pairwise
 from typing import Any, TypeVar, cast
 
+from cachewright.cipher import FIRST_CODE, CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.engine import SCOPES, Capabilities, Costs, EngineInfo
 from cachewright.events import Listener
 from cachewright.keymaker import KeyMakerInfo
 from cachewright.serializer import SerializerInfo
 
-Info = TypeVar("Info", EngineInfo, SerializerInfo, KeyMakerInfo)
+Info = TypeVar("Info", EngineInfo, SerializerInfo, KeyMakerInfo, CodecInfo, CipherInfo)
 
 MOST_RECORDS = 1_000
 """Records read from one hook; an endless generator ends here."""
@@ -84,10 +86,11 @@ def _fault(record: Any) -> str:  # noqa: PLR0911 - one return per fault
         return _engine_fault(record)
     if not _matches(_TARGET, record.target):
         return "a target that is not 'package.module:Class'"
-    if isinstance(record, SerializerInfo):
+    if isinstance(record, SerializerInfo | CodecInfo | CipherInfo):
         code: Any = record.code
-        if not isinstance(code, int) or isinstance(code, bool) or not 1 <= code <= 255:
-            return f"code {code!r}, which is not a whole number from 1 to 255"
+        first = FIRST_CODE if isinstance(record, CipherInfo) else 1
+        if not isinstance(code, int) or isinstance(code, bool) or not first <= code <= 255:
+            return f"code {code!r}, which is not a whole number from {first} to 255"
     return ""
 
 

@@ -17,12 +17,16 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachewright.catalog import DISABLED, Catalog, Offer, PluginStatus, build_catalog, hint_for
+from cachewright.cipher import CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.config import Settings
 from cachewright.engine import EngineInfo
 from cachewright.errors import (
     BrokenPluginWarning,
     PluginConflictError,
     PluginLoadError,
+    UnknownCipherError,
+    UnknownCodecError,
     UnknownEngineError,
     UnknownKeyMakerError,
     UnknownPluginError,
@@ -41,10 +45,17 @@ __all__ = ["PluginStatus", "Registry", "default_registry"]
 BUILTIN = "cachewright.builtin.plugin"
 """Module of the built-in plugin; its names cannot be taken by others."""
 
-_HOOKS = ("cachewright_engines", "cachewright_serializers", "cachewright_keymakers", "cachewright_listeners")
+_HOOKS = (
+    "cachewright_engines",
+    "cachewright_serializers",
+    "cachewright_keymakers",
+    "cachewright_codecs",
+    "cachewright_ciphers",
+    "cachewright_listeners",
+)
 _FUNCTIONS = (FunctionType, MethodType)
 
-Info = TypeVar("Info", EngineInfo, SerializerInfo, KeyMakerInfo)
+Info = TypeVar("Info", EngineInfo, SerializerInfo, KeyMakerInfo, CodecInfo, CipherInfo)
 
 
 class Registry:
@@ -80,6 +91,14 @@ class Registry:
         """Return the usable key makers by name."""
         return dict(self._ready().keymakers)
 
+    def codecs(self) -> dict[str, CodecInfo]:
+        """Return the usable codecs by name."""
+        return dict(self._ready().codecs)
+
+    def ciphers(self) -> dict[str, CipherInfo]:
+        """Return the usable ciphers by name."""
+        return dict(self._ready().ciphers)
+
     def listeners(self) -> tuple[Listener, ...]:
         """Return the listeners of all usable plugins."""
         return self._ready().listeners
@@ -105,6 +124,14 @@ class Registry:
     def keymaker(self, name: str) -> KeyMakerInfo:
         """Return the record of a key maker; raises like :meth:`engine`."""
         return self._find("key maker", name, lambda catalog: catalog.keymakers, UnknownKeyMakerError)
+
+    def codec(self, name: str) -> CodecInfo:
+        """Return the record of a codec; raises like :meth:`engine`."""
+        return self._find("codec", name, lambda catalog: catalog.codecs, UnknownCodecError)
+
+    def cipher(self, name: str) -> CipherInfo:
+        """Return the record of a cipher; raises like :meth:`engine`."""
+        return self._find("cipher", name, lambda catalog: catalog.ciphers, UnknownCipherError)
 
     def plugins(self) -> list[PluginStatus]:
         """Return a row for every plugin, usable or not, by name."""
@@ -246,6 +273,8 @@ def _offer(blank: Offer, plugin: object) -> Offer:
             engines=_records(blank, answers, "cachewright_engines", EngineInfo),
             serializers=_records(blank, answers, "cachewright_serializers", SerializerInfo),
             keymakers=_records(blank, answers, "cachewright_keymakers", KeyMakerInfo),
+            codecs=_records(blank, answers, "cachewright_codecs", CodecInfo),
+            ciphers=_records(blank, answers, "cachewright_ciphers", CipherInfo),
             listeners=checked_listeners(answers["cachewright_listeners"]),
         )
     except (BadRecordError, PluginValidationError) as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from hashlib import blake2b, sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
+from cachewright.errors import EnvelopeError
+
 if TYPE_CHECKING:
+    from cachewright.cipher import Cipher
     from cachewright.keyring import SubKey
 
 CHK: Final = 0
@@ -87,3 +90,34 @@ class HmacSuite:
     def digest(self, buffer: bytes | memoryview, /) -> bytes:
         """Return the SHA-256 of a buffer."""
         return sha256(buffer).digest()
+
+
+class CipherSuite:
+    """Encrypts what follows a header, and authenticates the header with it, by a cipher from a plugin.
+
+    It has no tag of its own, so it is no :class:`Suite`: nothing that verifies tags can be handed one.
+    """
+
+    __slots__ = ("_cipher", "_prefix", "code", "key_id")
+
+    def __init__(self, prefix: bytes, key: SubKey, code: int, cipher: type[Cipher]) -> None:
+        self.code, self.key_id = code, key.key_id
+        self._prefix = prefix
+        self._cipher = cipher(key.cipher)
+
+    def seal(self, head: bytes, plain: bytes) -> bytes:
+        """Return the encrypted form of ``plain``, bound to what the suite was made for and to ``head``."""
+        return self._cipher.seal(self._prefix + head, plain)
+
+    def open(self, head: bytes, sealed: memoryview) -> bytes:
+        """Return the plain bytes.
+
+        Raises:
+            EnvelopeError: ``auth``; they are not what was sealed.
+        """
+        try:
+            return self._cipher.open(self._prefix + head, sealed)
+        except MemoryError:
+            raise EnvelopeError("decode") from None
+        except Exception:  # noqa: BLE001 - a cipher is foreign code, and refuses bytes in its own way
+            raise EnvelopeError("auth") from None

@@ -1,4 +1,4 @@
-"""The built-in engines, serializers and key maker keep the promises that plugins have to keep."""
+"""The built-in engines, serializers, key maker and codec keep the promises that plugins have to keep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cachewright.builtin import plugin
 from cachewright.engine import EngineConfig
 from cachewright.entry import MISSING
 from cachewright.errors import ConfigurationError
-from cachewright.testing import EngineKit, KeyMakerKit, PluginKit, SerializerKit
+from cachewright.testing import CodecKit, EngineKit, KeyMakerKit, PluginKit, SerializerKit
 from cachewright.testing.engine_record import RecordContract
 
 ENGINES = {info.name: info for info in plugin.cachewright_engines()}
@@ -100,6 +100,10 @@ class TestPickleSerializer(SerializerKit):
 
 class TestCanonicalKeyMaker(KeyMakerKit):
     info = KEY_MAKERS["canonical"]
+
+
+class TestZlibCodec(CodecKit):
+    (info,) = plugin.cachewright_codecs()
 
 
 class TestPackaging(PluginKit):

@@ -8,7 +8,7 @@ import pickle
 
 from cachewright.testing.arguments import DIFFERENT, TYPED_PAIRS, equal_groups
 from cachewright.testing.payloads import hostile_frames
-from cachewright.testing.values import BYTE_KEYS, EQUAL_KEYS, NAMESPACES, OBJECT_KEYS
+from cachewright.testing.values import BYTE_KEYS, EQUAL_KEYS, NAMESPACES, OBJECT_KEYS, TEXT_KEYS
 
 
 def test_hostile_keys_are_different() -> None:
@@ -17,6 +17,8 @@ def test_hostile_keys_are_different() -> None:
     assert len(set(OBJECT_KEYS)) == len(OBJECT_KEYS)
     assert len(set(BYTE_KEYS)) == len(BYTE_KEYS)
     assert len(set(NAMESPACES)) == len(NAMESPACES)
+    assert len(TEXT_KEYS) >= 35
+    assert len(set(TEXT_KEYS)) == len(TEXT_KEYS)
     assert not any("\0" in name or not name for name in NAMESPACES)
 
 

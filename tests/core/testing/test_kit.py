@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cachewright.errors import ConfigurationError
-from cachewright.testing import AsyncEngineKit, EngineKit, KeyMakerKit, PluginKit, SerializerKit
+from cachewright.testing import (
+    AsyncEngineKit,
+    CipherKit,
+    CodecKit,
+    EngineKit,
+    KeyMakerKit,
+    PluginKit,
+    SerializerKit,
+)
 from cachewright.testing.kit import Kit
 
-KITS: tuple[type[Kit], ...] = (EngineKit, AsyncEngineKit, SerializerKit, KeyMakerKit, PluginKit)
+KITS: tuple[type[Kit], ...] = (
+    EngineKit,
+    AsyncEngineKit,
+    SerializerKit,
+    KeyMakerKit,
+    CodecKit,
+    CipherKit,
+    PluginKit,
+)
 
 
 class Sample(Kit):
@@ -80,6 +98,33 @@ def test_every_test_of_a_kit_says_what_it_specifies(kit: type[Kit]) -> None:
     """Each test has a docstring, which is what an author reads when it fails."""
     undocumented = [name for name in kit.names_of_tests() if not getattr(kit, name).__doc__]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_every_test_of_a_kit_says_what_is_at_stake(kit: type[Kit]) -> None:
+    """Its group says what an application would lose, which is what an author is told when it fails."""
+    silent = [name for name in kit.names_of_tests() if kit.stakes_of(name) == Kit.stakes]
+    assert silent == []
+
+
+def test_the_group_that_defines_a_test_says_what_is_at_stake() -> None:
+    """Also for a subclass that expects the test to fail, or says something of its own."""
+    own = {"expected_failures": {"test_maxsize_is_exact": "why"}, "stakes": "mine"}
+    known = type("Known", (EngineKit,), own)
+    assert known.stakes_of("test_maxsize_is_exact") == EngineKit.stakes_of("test_maxsize_is_exact")
+    assert "bound" in known.stakes_of("test_maxsize_is_exact")
+    assert known.stakes_of("test_two_handles_see_each_others_writes").startswith("entries would be lost")
+
+
+@pytest.mark.parametrize(("kit", "least"), [(EngineKit, 150), (AsyncEngineKit, 150)])
+def test_an_engine_is_asked_more_than_a_hundred_and_fifty_questions(kit: type[Kit], least: int) -> None:
+    """Cases counted; each mistake that an engine made anywhere is one."""
+    assert sum(_cases(getattr(kit, name)) for name in kit.names_of_tests()) >= least
+
+
+def _cases(test: Any) -> int:
+    marks = [mark for mark in getattr(test, "pytestmark", []) if mark.name == "parametrize"]
+    return math.prod(len(list(mark.args[1])) for mark in marks)
 
 
 @pytest.mark.parametrize(("passes", "outcome"), [(False, "1 xfailed"), (True, "1 failed")])

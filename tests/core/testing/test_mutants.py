@@ -9,14 +9,28 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cachewright.testing import AsyncEngineKit, EngineKit, KeyMakerKit, SerializerKit
+from cachewright.testing import (
+    AsyncEngineKit,
+    CipherKit,
+    CodecKit,
+    EngineKit,
+    KeyMakerKit,
+    SerializerKit,
+)
 from cachewright.testing.mutants import KILLED_BY, mutants
+from cachewright.testing.wrong_ciphers import WRONG_CIPHERS, WRONG_CODECS
 from cachewright.testing.wrong_codecs import WRONG_KEY_MAKERS, WRONG_SERIALIZERS
 
 CASES = """
-from cachewright.testing import AsyncEngineKit, EngineKit, KeyMakerKit, SerializerKit
+from cachewright.engine import EngineConfig
+from cachewright.testing import (
+    AsyncEngineKit, CipherKit, CodecKit, EngineKit, KeyMakerKit, SerializerKit
+)
 from cachewright.testing.mutants import mutants
+from cachewright.testing.wrong_ciphers import wrong_cipher_infos, wrong_codec_infos
 from cachewright.testing.wrong_codecs import wrong_key_maker_infos, wrong_serializer_infos
+
+NOBODY = EngineConfig(url="reference://127.0.0.1:1/", timeout=0.1)
 
 
 def define(kit, info, target, **attributes):
@@ -28,15 +42,23 @@ for mutant in mutants():
     info = mutant.info
     if mutant.asynchronous:
         define(AsyncEngineKit, info, info.async_target)
+    elif mutant.asks_server:
+        define(EngineKit, info, info.target, unreachable_config=lambda self, path: NOBODY)
     else:
         define(EngineKit, info, info.target)
 for info in wrong_serializer_infos():
     define(SerializerKit, info, info.target, accepts=({"a": [1, "b"]}, [None]))
 for info in wrong_key_maker_infos():
     define(KeyMakerKit, info, info.target)
+for info in wrong_codec_infos():
+    define(CodecKit, info, info.target)
+for info in wrong_cipher_infos():
+    define(CipherKit, info, info.target)
 """
 
-WRONG: dict[type, str] = {**KILLED_BY, **WRONG_SERIALIZERS, **WRONG_KEY_MAKERS}
+WRONG: dict[type, str] = {
+    **KILLED_BY, **WRONG_SERIALIZERS, **WRONG_KEY_MAKERS, **WRONG_CODECS, **WRONG_CIPHERS
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +93,8 @@ def test_each_mistake_is_meant_for_a_test_that_exists() -> None:
         assert mutant.killed_by in kit.names_of_tests()
     assert set(WRONG_SERIALIZERS.values()) <= set(SerializerKit.names_of_tests())
     assert set(WRONG_KEY_MAKERS.values()) <= set(KeyMakerKit.names_of_tests())
+    assert set(WRONG_CODECS.values()) <= set(CodecKit.names_of_tests())
+    assert set(WRONG_CIPHERS.values()) <= set(CipherKit.names_of_tests())
 
 
 def _outcomes(report: Path) -> dict[str, set[str]]:

@@ -1,7 +1,8 @@
-"""The built-in engines, serializers and key maker, announced like those of any other plugin."""
+"""The built-in engines, serializers, key maker and codec, announced like those of any other plugin."""
 
 from __future__ import annotations
 
+from cachewright.codec import CodecInfo
 from cachewright.engine import Capabilities, Costs, EngineInfo
 from cachewright.hookspecs import hookimpl
 from cachewright.keymaker import KeyMakerInfo
@@ -115,5 +116,18 @@ def cachewright_keymakers() -> list[KeyMakerInfo]:
             name="canonical",
             target="cachewright.builtin.canonical:CanonicalKeyMaker",
             summary="canonical, type-tagged encoding; equal arguments share a key in every process",
+        )
+    ]
+
+
+@hookimpl
+def cachewright_codecs() -> list[CodecInfo]:
+    """The codec of the standard library."""
+    return [
+        CodecInfo(
+            name="zlib",
+            code=1,
+            target="cachewright.builtin.zlib_codec:ZlibCodec",
+            summary="deflate at its fastest level; everywhere, and slower than those of cachewright-compress",
         )
     ]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 
@@ -14,15 +14,19 @@ from cachewright.engine import AsyncEngine, Engine, EngineConfig
 from cachewright.entry import MISSING
 from cachewright.testing.bridge import Blocking
 from cachewright.testing.engine_bounds import BoundContract
+from cachewright.testing.engine_caches import CacheContract
 from cachewright.testing.engine_contract import EngineContract, EngineOpener
 from cachewright.testing.engine_expiry import ExpiryContract
 from cachewright.testing.engine_keys import KeyContract
 from cachewright.testing.engine_kit import MachineContract
 from cachewright.testing.engine_namespaces import NamespaceContract
+from cachewright.testing.engine_payloads import PayloadContract
 from cachewright.testing.engine_races import RaceContract
 from cachewright.testing.engine_record import RecordContract
+from cachewright.testing.engine_servers import ServerContract
 from cachewright.testing.engine_sharing import SharingContract
 from cachewright.testing.engine_stores import StoreContract
+from cachewright.testing.engine_threads import ThreadContract
 from cachewright.testing.engine_values import ValueContract
 
 T = TypeVar("T")
@@ -40,6 +44,8 @@ class BridgedContract(EngineContract):
 
 class LoopContract(BridgedContract):
     """What only an event loop can ask: cancellation, many tasks, several loops."""
+
+    stakes: ClassVar[str] = "a cancelled request would spoil those that follow it"
 
     def run(self, config: EngineConfig, body: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         """Run ``body`` with an engine in a new event loop; a hang fails."""
@@ -115,6 +121,25 @@ class LoopContract(BridgedContract):
                 assert await engine.set(other, new)
                 assert self.matches(await engine.get(other), new)
                 assert await engine.delete(other) is True
+
+        self.run(open_engine.config, body)
+
+    @pytest.mark.parametrize("ticks", [0, 1, 2, 3, 5, 8])
+    def test_a_cancelled_swap_leaves_old_or_new(self, open_engine: EngineOpener, ticks: int) -> None:
+        """After a cancelled compare_and_set the entry is the old or the new one, and swaps go on."""
+        self.needs("compare_and_set")
+        self._prepare(open_engine)
+
+        async def body(engine: AsyncEngine) -> None:
+            key = self.key(1)
+            for turn in range(20):
+                old, new, last = (self.value(3 * turn + n, key=key) for n in range(3))
+                assert await engine.set(key, old)
+                await self._cancel(engine.compare_and_set(key, await engine.get(key), new), ticks)
+                stored = await engine.get(key)
+                assert self.matches(stored, old) or self.matches(stored, new)
+                assert await engine.compare_and_set(key, stored, last) is True
+                assert self.matches(await engine.get(key), last)
 
         self.run(open_engine.config, body)
 
@@ -203,13 +228,17 @@ class LoopContract(BridgedContract):
 class AsyncEngineKit(
     LoopContract,
     ValueContract,
+    PayloadContract,
     MachineContract,
     KeyContract,
     NamespaceContract,
     ExpiryContract,
     BoundContract,
     RaceContract,
+    ThreadContract,
     StoreContract,
+    ServerContract,
+    CacheContract,
     SharingContract,
     RecordContract,
 ):

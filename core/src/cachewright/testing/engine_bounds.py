@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from cachewright.engine import Engine
@@ -17,6 +19,8 @@ KEEPS_WHAT_IS_READ = frozenset(
 
 class BoundContract(EngineContract):
     """maxsize, max_bytes, policies and options are obeyed or refused, never ignored."""
+
+    stakes: ClassVar[str] = "the cache would outgrow its bound, or forget what it has room for"
 
     @pytest.mark.parametrize("maxsize", [1, 2, 10])
     def test_maxsize_is_exact(self, open_engine: EngineOpener, maxsize: int) -> None:
@@ -101,6 +105,30 @@ class BoundContract(EngineContract):
         assert engine.set(self.key(2), value, size=1001) is False
         assert engine.get(self.key(2)) is MISSING
         assert self._stored(engine, 5) == 4
+
+    def test_set_many_counts_what_was_stored(self, open_engine: EngineOpener) -> None:
+        """An oversize value among many is refused by itself: the others are stored, and it is not counted."""
+        self.needs("max_bytes")
+        engine = open_engine(max_bytes=1000)
+        sizes = (100, 1001, 200)
+        entries = [
+            (self.key(number), self.value(number, key=self.key(number), length=size), None, size)
+            for number, size in enumerate(sizes)
+        ]
+        assert engine.set_many(entries) == 2
+        assert set(engine.get_many([self.key(number) for number in range(3)])) == {self.key(0), self.key(2)}
+
+    def test_both_bounds_hold_at_once(self, open_engine: EngineOpener) -> None:
+        """With maxsize and max_bytes whichever is met first evicts."""
+        self.needs("max_entries")
+        self.needs("max_bytes")
+        engine = open_engine(maxsize=3, max_bytes=1000)
+        for number in range(6):
+            self._put_sized(engine, number, 100)
+        assert self._stored(engine, 6) == 3
+        self._put_sized(engine, 6, 900)
+        assert self._stored(engine, 7) <= 2
+        assert engine.get(self.key(6)) is not MISSING
 
     def test_declared_policies_can_be_opened(self, open_engine: EngineOpener) -> None:
         """Every declared policy opens, respects maxsize and keeps the newest entry."""

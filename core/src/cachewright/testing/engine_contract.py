@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -16,6 +17,9 @@ from cachewright.entry import MISSING
 from cachewright.testing.bridge import Blocking
 from cachewright.testing.clock import ManualClock
 from cachewright.testing.kit import Kit
+
+PATIENCE = 30.0
+"""Seconds after which an operation that could hang has hung."""
 
 
 class Token:
@@ -82,6 +86,10 @@ class EngineOpener:
         self._opened.append(engine)
         return engine
 
+    def abandon(self, engine: Engine) -> None:
+        """Leave an engine alone that hangs, so that closing it does not hang as well."""
+        self._opened.remove(engine)
+
     def finish(self) -> None:
         """Empty what outlives the test, then close every engine; a second ``close`` is part of it."""
         if self._contract.shared_between_tests:
@@ -142,6 +150,25 @@ class EngineContract(Kit):
     def engine(self, open_engine: EngineOpener) -> Engine:
         """One engine without bounds."""
         return open_engine()
+
+    def in_time(self, open_engine: EngineOpener, engine: Engine, work: Callable[[], object]) -> None:
+        """Do work that could wait for ever; fails if it does, and raises what it raises."""
+        failures: list[BaseException] = []
+
+        def guarded() -> None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - foreign code; raised again by the test
+                failures.append(error)
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if thread.is_alive():
+            open_engine.abandon(engine)
+            pytest.fail(f"an operation of engine {self.info.name!r} did not end within {PATIENCE:g} s")
+        for failure in failures:
+            raise failure
 
     def needs(self, capability: str) -> None:
         """Skip the test unless the record declares ``capability``."""

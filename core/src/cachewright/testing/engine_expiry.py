@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
 from cachewright.engine import Engine
 from cachewright.entry import MISSING
 from cachewright.testing.clock import ManualClock
-from cachewright.testing.engine_contract import EngineContract
+from cachewright.testing.engine_contract import EngineContract, EngineOpener
 
 YEARS_10 = 10 * 365 * 86_400.0
 
 
 class ExpiryContract(EngineContract):
     """The engine's own ttl; the core enforces every ttl once more, above it."""
+
+    stakes: ClassVar[str] = "entries would go too early, or take up space after their time"
 
     def step(self) -> float:
         """Return by how many seconds an engine may be early or late: twice its resolution, or 10 ms."""
@@ -104,6 +108,55 @@ class ExpiryContract(EngineContract):
             assert self.matches(engine.get(self.key(1)), value)
             clock.advance(10 + self.step())
         assert engine.get(self.key(1)) is MISSING
+
+    @pytest.mark.parametrize("ending", ["delete", "delete_many", "clear", "expiry"])
+    def test_an_entry_leaves_no_ttl_behind(self, engine: Engine, clock: ManualClock, ending: str) -> None:
+        """A key that is stored again, without a ttl, has none, however its older entry ended."""
+        self.needs_clock()
+        self.put(engine, self.key(1), 1, ttl=10)
+        endings: dict[str, Callable[[], object]] = {
+            "delete": lambda: engine.delete(self.key(1)),
+            "delete_many": lambda: engine.delete_many([self.key(1)]),
+            "clear": engine.clear,
+            "expiry": lambda: clock.advance(10 + self.step()),
+        }
+        endings[ending]()
+        value = self.put(engine, self.key(1), 2)
+        clock.advance(20)
+        assert self.matches(engine.get(self.key(1)), value)
+
+    def test_reading_prolongs_nothing(self, engine: Engine, clock: ManualClock) -> None:
+        """However an entry is looked at, and however often, it ends when its ttl has passed."""
+        self.needs_clock()
+        key = self.key(1)
+        value = self.put(engine, key, 1, ttl=10)
+        for _ in range(4):
+            clock.advance(2.4)
+            assert self.matches(engine.get(key), value)
+            assert list(engine.get_many([key])) == [key]
+            if self.info.capabilities.scan:
+                assert list(engine.keys()) == [key]
+            if self.info.capabilities.compare_and_set:
+                assert engine.compare_and_set(key, MISSING, value) is False
+        clock.advance(0.4 + self.step())
+        assert engine.get(key) is MISSING
+
+    def test_time_passes_while_a_store_is_closed(self, open_engine: EngineOpener, clock: ManualClock) -> None:
+        """After a reboot a store has lost what expired meanwhile; the rest lives on for what it has left."""
+        self.needs("persistent")
+        self.needs_clock()
+        engine = open_engine()
+        self.put(engine, self.key(1), 1, ttl=10)
+        value = self.put(engine, self.key(2), 2, ttl=100)
+        engine.close()
+        later = ManualClock(wall=clock.wall() + 50, monotonic=7.0)  # as after a reboot
+        reopened = open_engine.open(replace(open_engine.config, clock=later))
+        assert reopened.get(self.key(1)) is MISSING
+        assert self.matches(reopened.get(self.key(2)), value)
+        if self.info.capabilities.scan:
+            assert list(reopened.keys()) == [self.key(2)]
+        later.advance(50 + self.step())
+        assert reopened.get(self.key(2)) is MISSING
 
     def test_many_keep_their_own_ttl(self, engine: Engine, clock: ManualClock) -> None:
         """set_many gives each entry the ttl beside it."""

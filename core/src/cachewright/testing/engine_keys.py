@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from cachewright.engine import Engine
 from cachewright.entry import MISSING
@@ -12,6 +12,8 @@ from cachewright.testing.values import BYTE_KEYS, EQUAL_KEYS, OBJECT_KEYS
 
 class KeyContract(EngineContract):
     """Every key has its own entry, whatever it looks like."""
+
+    stakes: ClassVar[str] = "one call would be given the result of another"
 
     def hostile_keys(self) -> tuple[Any, ...]:
         """Return keys that are all different, for what the engine holds."""
@@ -68,6 +70,26 @@ class KeyContract(EngineContract):
             engine.delete(self.key(number))
         assert len(seen) == 300
         assert set(seen) == before
+
+    def test_two_iterations_go_on_side_by_side(self, engine: Engine) -> None:
+        """Each of two iterators, taken and advanced in turn, lists every entry once."""
+        self.needs("scan")
+        keys = {self.key(number) for number in range(50)}
+        for number in range(50):
+            self.put(engine, self.key(number), number)
+        pairs = list(zip(engine.keys(), engine.keys(), strict=True))
+        assert len(pairs) == 50
+        assert {one for one, _ in pairs} == {other for _, other in pairs} == keys
+
+    def test_keys_come_back_as_they_were_given(self, engine: Engine) -> None:
+        """A listed key has the type and the contents of the one that was stored, and finds its entry."""
+        self.needs("scan")
+        keys = self.hostile_keys()[:30]
+        hostile = {repr(key): (key, self.put(engine, key, number)) for number, key in enumerate(keys)}
+        for listed in engine.keys():
+            key, value = hostile[repr(listed)]
+            assert type(listed) is type(key)
+            assert self.matches(engine.get(listed), value)
 
     def test_keys_survives_clear_and_neglect(self, engine: Engine) -> None:
         """An iteration that is left half-way, or cleared under, disturbs nothing that comes later."""

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from typing import ClassVar
 
 from hypothesis.stateful import run_state_machine_as_test
 
 from cachewright.engine import Engine
 from cachewright.testing.clock import ManualClock
 from cachewright.testing.engine_bounds import BoundContract
+from cachewright.testing.engine_caches import CacheContract
 from cachewright.testing.engine_contract import EngineContract, EngineOpener
 from cachewright.testing.engine_expiry import ExpiryContract
+from cachewright.testing.engine_files import FileContract
 from cachewright.testing.engine_keys import KeyContract
 from cachewright.testing.engine_machine import MACHINE_SETTINGS, EngineMachine
 from cachewright.testing.engine_namespaces import NamespaceContract
+from cachewright.testing.engine_objects import ObjectContract
+from cachewright.testing.engine_payloads import PayloadContract
 from cachewright.testing.engine_processes import ProcessContract
 from cachewright.testing.engine_races import RaceContract
 from cachewright.testing.engine_reader import ReaderContract
 from cachewright.testing.engine_record import RecordContract
+from cachewright.testing.engine_servers import ServerContract
 from cachewright.testing.engine_sharing import SharingContract
 from cachewright.testing.engine_stores import StoreContract
+from cachewright.testing.engine_threads import ThreadContract
 from cachewright.testing.engine_values import ValueContract
 
 
 class MachineContract(EngineContract):
     """Random operations in random order, against a model."""
+
+    stakes: ClassVar[str] = "some order of operations leads to a wrong answer"
 
     def test_random_operations_match_a_dict(self, open_engine: EngineOpener, clock: ManualClock) -> None:
         """Whatever the order of operations, an engine without bounds is a dict with deadlines."""
@@ -54,6 +63,8 @@ class MachineContract(EngineContract):
 
 class EngineKit(
     ValueContract,
+    PayloadContract,
+    ObjectContract,
     MachineContract,
     KeyContract,
     NamespaceContract,
@@ -61,8 +72,12 @@ class EngineKit(
     BoundContract,
     ReaderContract,
     RaceContract,
+    ThreadContract,
     StoreContract,
+    FileContract,
+    ServerContract,
     ProcessContract,
+    CacheContract,
     SharingContract,
     RecordContract,
 ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from cachewright.engine import Engine
 from cachewright.entry import MISSING
 from cachewright.testing.engine_contract import EngineContract, EngineOpener
@@ -10,6 +12,8 @@ from cachewright.testing.values import NAMESPACES
 
 class NamespaceContract(EngineContract):
     """Two engines on one store with different namespaces do not see each other."""
+
+    stakes: ClassVar[str] = "clearing the results of one function would delete or mix up another's"
 
     def test_hostile_namespaces_never_meet(self, open_engine: EngineOpener) -> None:
         """One key holds one value per namespace, for names that are prefixes, patterns or paths."""

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -21,6 +21,8 @@ THREADS = 8
 
 class RaceContract(EngineContract):
     """What holds for one thread holds for eight."""
+
+    stakes: ClassVar[str] = "threads would mix up values, or compute what another one computes"
 
     @pytest.fixture
     def eager_switching(self) -> Iterator[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from typing import ClassVar
 
 import pytest
 
@@ -16,6 +17,8 @@ NAME = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
 
 class RecordContract(EngineContract):
     """EngineInfo, checked against the class it names."""
+
+    stakes: ClassVar[str] = "the selector would pick the engine for what it cannot do, or not at all"
 
     def test_the_targets_load(self) -> None:
         """Each declared target loads a concrete class whose name attribute is that of the record."""
@@ -82,6 +85,14 @@ class RecordContract(EngineContract):
             pytest.skip(f"engine {self.info.name!r} is announced by no installed plugin")
         for point in points:
             assert backends_imported_by(point.module, self.info.requires) == []
+
+    def test_what_it_requires_is_installed(self) -> None:
+        """``requires`` names distributions as they are published, or the engine would never be available."""
+        for name in self.info.requires:
+            try:
+                distribution(name)
+            except PackageNotFoundError:
+                pytest.fail(f"no distribution {name!r} is installed; requires names those, not modules")
 
     def _announced_by(self, module: str) -> bool:
         package = (self.info.target or self.info.async_target).partition(".")[0]

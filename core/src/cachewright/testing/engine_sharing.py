@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -31,6 +31,8 @@ WAYS: dict[str, Callable[[Cache], object]] = {
 
 class SharingContract(EngineContract):
     """After an invalidation has returned, no call that starts later is given what was read before."""
+
+    stakes: ClassVar[str] = "a process would be given a stale result after another one had invalidated it"
 
     @pytest.fixture
     def caches(self, open_engine: EngineOpener) -> Iterator[tuple[Cache, Cache]]:

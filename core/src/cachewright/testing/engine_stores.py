@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from cachewright.engine import Engine
 from cachewright.entry import MISSING
-from cachewright.errors import ClosedError, EngineError
+from cachewright.errors import ClosedError
+from cachewright.testing.bridge import Blocking
 from cachewright.testing.engine_contract import EngineContract, EngineOpener
 
 
 class StoreContract(EngineContract):
     """Handles come and go; what is stored stays where the record says so."""
+
+    stakes: ClassVar[str] = "entries would be lost by a restart, or an application fail when it shuts down"
 
     def needs_sharing(self) -> None:
         """Skip the test unless entries are visible beyond the engine object."""
@@ -149,23 +152,22 @@ class StoreContract(EngineContract):
             thread.join(60)
         assert failures == []
 
-    def test_a_server_that_does_not_answer_is_an_engine_error(
-        self, open_engine: EngineOpener, tmp_path: Path
-    ) -> None:
-        """Opening waits for no server; the first operation raises EngineError, and closing still works."""
-        config = self.unreachable_config(tmp_path)
-        if config is None:
-            pytest.skip(f"engine {self.info.name!r} names no unreachable_config()")
-        engine = open_engine.keep(self.open(config))
-        key = self.key(1)
-        for _ in range(2):
-            with pytest.raises(EngineError) as failed:
-                engine.get(key)
-            assert failed.value.engine == self.info.name
-            assert failed.value.__cause__ is not None
-            with pytest.raises(EngineError):
-                engine.set(key, self.value(1))
-        engine.close()
+    def test_both_colours_share_one_store(self, open_engine: EngineOpener) -> None:
+        """What the synchronous engine stores the asynchronous one finds, and the other way round."""
+        self.needs_sharing()
+        self.needs("sync")
+        self.needs("async_")
+        open_engine()
+        one = open_engine.keep(self.info.load()(open_engine.config))
+        other = open_engine.keep(Blocking(open_engine.config, self.info.load_async()))
+        for number, (writer, reader) in enumerate([(one, other), (other, one)]):
+            key = self.key(number)
+            value = self.put(writer, key, number)
+            assert self.matches(reader.get(key), value)
+            if self.info.capabilities.scan:
+                assert set(one.keys()) == set(other.keys())
+            assert reader.delete(key) is True
+            assert writer.get(key) is MISSING
 
     def _touch(self, engine: Engine, number: int) -> None:
         engine.get(self.key(number))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,6 +17,8 @@ MEGABYTES_5 = 5 * 1024 * 1024
 
 class ValueContract(EngineContract):
     """Values of every kind are kept exactly."""
+
+    stakes: ClassVar[str] = "callers would be given a value that nobody stored, or compute one that is there"
 
     def test_a_miss_is_missing(self, engine: Engine) -> None:
         """Looking up a key that was never stored returns MISSING itself, and stores nothing."""
@@ -163,6 +165,24 @@ class ValueContract(EngineContract):
         assert list(engine.get_many([key, key])) == [key]
         assert self.matches(engine.get(key), last)
         assert engine.delete_many([key, key]) == 1
+
+    def test_many_takes_forty_thousand_keys(self, engine: Engine) -> None:
+        """More keys than a statement has variables, or a packet room, are looked up and deleted at once."""
+        keys = [self.key(number) for number in range(40_000)]
+        values = {keys[number]: self.put(engine, keys[number], number) for number in (0, 1, 20_000, 39_999)}
+        found = engine.get_many(keys)
+        assert set(found) == set(values)
+        assert all(self.matches(found[key], value) for key, value in values.items())
+        assert engine.delete_many(keys) == 4
+        assert engine.get_many(list(values)) == {}
+
+    def test_many_stores_two_thousand_entries(self, engine: Engine) -> None:
+        """set_many stores every entry of a long list, and says how many there were."""
+        values = {self.key(number): self.value(number, key=self.key(number)) for number in range(2000)}
+        assert engine.set_many((key, value, None, self.size(value)) for key, value in values.items()) == 2000
+        found = engine.get_many(values)
+        assert len(found) == 2000
+        assert all(self.matches(found[key], value) for key, value in values.items())
 
     def test_a_thousand_entries_are_kept(self, open_engine: EngineOpener) -> None:
         """An engine opened without a bound forgets none of a thousand entries."""

@@ -40,6 +40,8 @@ class KeyMakerKit(Kit):
         unkeyable: makes arguments that it has to refuse; override it where it keys more.
     """
 
+    stakes: ClassVar[str] = "one call would be given the result of another, or never find its own"
+
     info: ClassVar[KeyMakerInfo]
     unkeyable: ClassVar[Mapping[str, Callable[[], Any]]] = UNKEYABLE
 

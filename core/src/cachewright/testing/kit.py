@@ -18,18 +18,26 @@ class Kit:
         expected_failures: name of a test, ``"test_a"`` or ``"test_a[case]"`` -> why this plugin fails
             it. Strict: the run fails as soon as such a test passes, so the declaration cannot outlive
             its reason.
+        stakes: what an application would lose by a failure of this group of tests, as half a sentence.
 
     Raises:
         ConfigurationError: on subclassing, if ``expected_failures`` names no test or no reason.
     """
 
     expected_failures: ClassVar[Mapping[str, str]] = {}
+    stakes: ClassVar[str] = "the plugin would not do what cachewright relies on"
 
     def __init_subclass__(cls, **arguments: object) -> None:
         super().__init_subclass__(**arguments)
         declared: Mapping[str, str] = vars(cls).get("expected_failures", {})
         for name, reason in declared.items():
             _expect_failure(cls, name, reason)
+
+    @classmethod
+    def stakes_of(cls, test: str) -> str:
+        """Return what is at stake in a test, by its name, as the group that defines it says."""
+        groups = (base for base in reversed(cls.__mro__) if issubclass(base, Kit))
+        return next(group.stakes for group in groups if test in vars(group))
 
     @classmethod
     def names_of_tests(cls) -> tuple[str, ...]:

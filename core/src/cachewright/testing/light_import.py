@@ -12,8 +12,8 @@ SCRIPT = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[1])
 plugin = importlib.import_module(sys.argv[2])
-for hook in ("cachewright_engines", "cachewright_serializers", "cachewright_keymakers"):
-    list(getattr(plugin, hook, list)())
+for hook in ("engines", "serializers", "keymakers", "codecs", "ciphers"):
+    list(getattr(plugin, f"cachewright_{hook}", list)())
 print(json.dumps(sorted(sys.modules)))
 """
 

@@ -14,6 +14,8 @@ from typing import ClassVar
 import pytest
 
 from cachewright import hookspecs
+from cachewright.cipher import CipherInfo
+from cachewright.codec import CodecInfo
 from cachewright.engine import EngineInfo
 from cachewright.hookspecs import PROJECT
 from cachewright.keymaker import KeyMakerInfo
@@ -21,12 +23,14 @@ from cachewright.serializer import SerializerInfo
 from cachewright.testing.kit import Kit
 from cachewright.testing.light_import import backends_imported_by
 
-Record = EngineInfo | SerializerInfo | KeyMakerInfo
+Record = EngineInfo | SerializerInfo | KeyMakerInfo | CodecInfo | CipherInfo
 
 RECORDS: dict[str, type[Record]] = {
     "cachewright_engines": EngineInfo,
     "cachewright_serializers": SerializerInfo,
     "cachewright_keymakers": KeyMakerInfo,
+    "cachewright_codecs": CodecInfo,
+    "cachewright_ciphers": CipherInfo,
 }
 
 NAME = re.compile(r"[a-z][a-z0-9]*([-_.][a-z0-9]+)*")
@@ -46,6 +50,8 @@ class PluginKit(Kit):
     Attributes:
         distribution: name of the installed distribution.
     """
+
+    stakes: ClassVar[str] = "users would not find, trust or install it beside others"
 
     distribution: ClassVar[str]
 
@@ -117,6 +123,12 @@ class PluginKit(Kit):
         assert metadata["Summary"]
         assert metadata["Requires-Python"]
         assert "License-Expression" in metadata or "License" in metadata
+
+    def test_it_has_a_description(self) -> None:
+        """The metadata holds the README, which is what people see before they install it."""
+        metadata = self._metadata().read_text("METADATA") or ""
+        head, _, body = metadata.replace("\r\n", "\n").partition("\n\n")
+        assert body.strip() or "\nDescription: " in head, f"{self.distribution} has no readme"
 
     def _metadata(self) -> Distribution:
         return distribution(self.distribution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import os
 import struct
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator
@@ -13,9 +14,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from cachewright.directory import open_store_directory
 from cachewright.engine import AsyncEngine, Capabilities, Costs, Engine, EngineConfig, EngineInfo
 from cachewright.entry import MISSING, NEVER
 from cachewright.errors import ConfigurationError
+
+HEAD = struct.Struct("d")
+"""What comes before the value in a file: the deadline."""
 
 FLAT_COSTS = Costs(get=((64, 1e-6),), set=((64, 1e-6),))
 
@@ -105,6 +110,9 @@ class DictEngine(Engine):
         with self.lock:
             return iter([key for key in list(self.entries) if self.alive(key)])
 
+    def close(self) -> None:
+        self.clear()
+
     def reader(self) -> dict[Any, Any]:
         return self.values
 
@@ -192,9 +200,14 @@ class FolderEngine(Engine):
         if config.path is None:
             raise ConfigurationError("path", None, "a directory")
         self.clock = config.clock
-        self.store = config.path
-        self.folder = config.path / self.folder_name(config.namespace)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.directory = open_store_directory(config.path, engine=self.name)
+        self.store = Path(self.directory.path)
+        self.folder = self.store / self.folder_name(config.namespace)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def private(self) -> bool:
+        return self.directory.private
 
     def folder_name(self, namespace: str) -> str:
         """Return a folder name that no other namespace has."""
@@ -205,14 +218,16 @@ class FolderEngine(Engine):
             stored = (self.folder / key).read_bytes()
         except FileNotFoundError:
             return MISSING
-        (deadline,) = struct.unpack_from("d", stored)
-        return MISSING if deadline <= self.clock.wall() else stored[8:]
+        if len(stored) < HEAD.size:  # cut off
+            return MISSING
+        (deadline,) = HEAD.unpack_from(stored)
+        return MISSING if deadline <= self.clock.wall() else stored[HEAD.size :]
 
     def set(self, key: Any, value: Any, /, *, ttl: float | None = None, size: int = 1) -> bool:
         del size  # without bounds a size does not matter
         deadline = NEVER if ttl is None else self.clock.wall() + ttl
         with self.locked():
-            self.write(self.folder / key, struct.pack("d", deadline), value)
+            self.write(self.folder / key, HEAD.pack(deadline), value)
         return True
 
     def write(self, target: Path, head: bytes, chunks: Any) -> None:
@@ -248,13 +263,13 @@ class FolderEngine(Engine):
             if value is MISSING:
                 (self.folder / key).unlink(missing_ok=True)
             else:
-                self.write(self.folder / key, struct.pack("d", deadline), value)
+                self.write(self.folder / key, HEAD.pack(deadline), value)
             return True
 
     @contextmanager
     def locked(self) -> Generator[None, None, None]:
         """Keep every other thread and process from writing to the store."""
-        with (self.store / "lock").open("ab") as file:
+        with os.fdopen(os.open(self.store / "lock", os.O_RDWR | os.O_CREAT, 0o600), "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             try:
                 yield

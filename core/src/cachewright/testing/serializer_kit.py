@@ -73,6 +73,8 @@ class SerializerKit(Kit):
         warm_imports: further modules that decoding may use, imported before the audit begins.
     """
 
+    stakes: ClassVar[str] = "a result would come back as another value, or code in a store be executed"
+
     info: ClassVar[SerializerInfo]
     accepts: ClassVar[Sequence[object]] = ()
     allowed_events: ClassVar[frozenset[str]] = frozenset()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class AiocacheEngine(AsyncEngine):
     """Objects in a :class:`aiocache.SimpleMemoryCache`, bounded by number or not at all.
 
-    Engines that were opened with the same configuration object share their entries: what is deleted in one loop is gone in all. The entries are dropped when the
-    last of these engines is closed.
+    Engines that were opened with the same configuration object share their entries. The entries are
+    dropped when the last of these engines is closed.
 
     Operations never wait, so they cannot be cancelled half-way. Stored objects may use the engine in
     their finalisers. Code that interrupts a write of its own thread finds what is there at that

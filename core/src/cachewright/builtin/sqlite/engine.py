@@ -11,7 +11,7 @@ from cachewright.builtin.sqlite.key import decoded
 from cachewright.builtin.sqlite.key import encoded as key_bytes
 from cachewright.builtin.sqlite.options import Options
 from cachewright.builtin.sqlite.stores import open_store
-from cachewright.builtin.sqlite.table import LAST, Row, Space, SwapRow, Totals, digest, row_id
+from cachewright.builtin.sqlite.table import LAST, Row, Space, SwapRow, Totals, digest, row_id, space_names
 from cachewright.builtin.sqlite.uses import Uses
 from cachewright.builtin.sqlite.values import MOST_DOOMED
 from cachewright.engine import Engine, MappedBlob
@@ -148,6 +148,14 @@ class SqliteEngine(Engine):
         link = store.link()
         with link.lock:
             return store.read(link, "count", lambda c: self._space.count(c, now), self._timeout)
+
+    def namespaces(self) -> list[str]:
+        """Return the names of the namespaces with entries in this directory, expired ones included."""
+        store = self._opened()
+        link = store.link()
+        with link.lock:
+            names = store.read(link, "list namespaces", space_names, self._timeout)
+        return [name.decode("utf-8", "surrogatepass") for name in names]
 
     def compare_and_set(
         self,

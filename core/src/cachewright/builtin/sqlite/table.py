@@ -40,6 +40,7 @@ _EXPIRED = (
 )
 _OLDEST = "SELECT id, size, file FROM entries WHERE space = ? AND id <> ? ORDER BY rank LIMIT ?"
 _FIRST = "SELECT id, size, file FROM entries WHERE space = ? AND rank <= ? ORDER BY rank LIMIT ?"
+_SPACES = "SELECT name FROM spaces WHERE EXISTS (SELECT 1 FROM entries WHERE space = spaces.id) ORDER BY name"
 _COUNT = (
     "SELECT entries - (SELECT COUNT(*) FROM entries WHERE space = spaces.id AND expires <= ?)"
     " FROM spaces WHERE id = ?"
@@ -50,6 +51,11 @@ BATCH = 64
 """Rows that one write may remove beyond those it needs the room of."""
 
 LAST = 2**63 - 1
+
+
+def space_names(connection: sqlite3.Connection) -> list[bytes]:
+    """Return the encoded names of the namespaces that have entries."""
+    return [name for (name,) in connection.execute(_SPACES) if isinstance(name, bytes)]
 
 
 def digest(content: bytes) -> int:

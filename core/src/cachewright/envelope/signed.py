@@ -1,35 +1,4 @@
-"""An envelope is the stored form of an entry: header, tag and frames, bound to its key and namespace.
-
-::
-
-    off len  field
-      0   2  CA CE
-      2   1  version = 1
-      3   1  suite: 0 CHK, 1 keyed BLAKE2b-256, 2 HMAC-SHA-256
-      4   1  serializer, from 0x80 on decoding could execute code
-      5   1  codec = 0, not compressed
-      6   1  flags: 1 negative entry, 2 cached exception, 4 claim; unknown bits refuse
-      7   1  0
-      8   8  key id, zeros for CHK
-     16   8  created            microseconds since the epoch, signed
-     24   8  soft expiry        microseconds since the epoch, 0 none
-     32   8  hard expiry        microseconds since the epoch, 0 none
-     40   8  generation
-     48   8  raw length: the bytes of all frames together
-     56   8  seconds that computing the value took, IEEE 754
-     64   8  length of the first frame
-     72   4  length of the meta section
-     76   4  number of buffers, the frames after the first
-     80   t  tag: 16 bytes for CHK, else 32
-     ..      meta: version, label, tags; empty if there is none of them
-     ..      frame table: length (8) and digest (32) of every buffer
-     ..      first frame
-     ..      buffers, each at a multiple of 64 from the start, zeros in between
-
-Integers are big-endian. The tag covers LP(context) LP(namespace) LP(key), the header, meta, frame
-table and first frame; the table's digests cover the buffers; zeros between them are checked. Nothing
-may follow. Why buffers have digests of their own: docs/decisions/0001-buffers-verified-once.md.
-"""
+"""The envelope whose tag is all that a key makes: what is inside can be read by who reads the store."""
 
 from __future__ import annotations
 
@@ -40,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cachewright._envelope_parts import (
     ROW,
+    Deflated,
     Opened,
     VerifiedBuffers,
     aligned_buffers,
@@ -47,43 +17,38 @@ from cachewright._envelope_parts import (
     append_aligned,
     deadline,
     flat,
+    may_inflate,
     microsecond,
     opened_meta,
     packed_meta,
     verify_buffers,
 )
 from cachewright.engine import MappedBlob
+from cachewright.envelope.header import (
+    FLAGS,
+    HEADER,
+    HEADER_SIZE,
+    JOINED_BELOW,
+    MAGIC,
+    NO_CODEC,
+    packed_header,
+)
 from cachewright.errors import EnvelopeError, UnserializableError
 from cachewright.keyring import prefixed
 from cachewright.serializer import EXECUTABLE
 from cachewright.suite import Blake2bSuite, HmacSuite, Suite
 
 if TYPE_CHECKING:
+    from cachewright.codec.codecs import Codecs
     from cachewright.engine import Blob
     from cachewright.keyring import KeyRing
     from cachewright.serializer import Frames
 
-__all__ = ["CLAIM", "EXCEPTION", "NEGATIVE", "Envelope", "Opened"]
-
-NEGATIVE: Final = 1
-"""Flag of an entry that stands for the absence of a value."""
-EXCEPTION: Final = 2
-"""Flag of an entry that holds an exception."""
-CLAIM: Final = 4
-"""Flag of what stands for a value that is being computed; see :mod:`cachewright._claims`."""
-
-_MAGIC: Final = b"\xca\xce\x01"
-_NO_CODEC: Final = 0
-_FLAGS: Final = NEGATIVE | EXCEPTION | CLAIM
-_HEADER: Final = struct.Struct(">3sBBBBB8sqQQQQdQII")
-_HEADER_SIZE: Final = _HEADER.size
+# a method of what another module exports is looked up more slowly than one of a name of this module
+_HEADER: Final = HEADER
 _ROW_SIZE: Final = ROW.size
 _HMAC_FROM: Final = 2048
 """Total frame bytes from which HMAC-SHA-256 beats keyed BLAKE2b."""
-_JOINED_BELOW: Final = 1 << 16
-"""A first frame of fewer bytes is copied into the chunk of the header: one chunk is cheaper to store."""
-
-
 _REMEMBERED: Final = 1024
 _REMEMBERED_ENTRIES: Final = 512
 """Envelopes of at most so many bytes, and so many of them, are remembered as verified."""
@@ -102,7 +67,11 @@ class Envelope:
         skew: seconds by which the clocks of those who share a store may differ. An entry from the future
             is otherwise refused: after a backward step of the clock it would live for longer than its ttl.
             Only for stores that end entries by a clock of their own.
+        codecs: what opens compressed entries; ``None`` refuses them.
     """
+
+    cipher: str = ""
+    """Name of the cipher that encrypts; empty if none does."""
 
     def __init__(
         self,
@@ -113,12 +82,14 @@ class Envelope:
         max_bytes: int = 1 << 31,
         context: str = "cachewright",
         skew: float = 0.0,
+        codecs: Codecs | None = None,
     ) -> None:
         self.namespace = namespace
         self.executable = executable
         self.max_bytes = max_bytes
         self._serializers = 0x100 if executable else EXECUTABLE
         self._skew = skew
+        self._codecs = codecs
         self._verified = VerifiedBuffers()
         self._known: dict[str, tuple[bytes, Opened]] = {}
         prefix = prefixed(context) + prefixed(namespace)
@@ -136,7 +107,16 @@ class Envelope:
 
     def __repr__(self) -> str:
         kind = "unauthenticated" if 0 in self._suites else "authenticated"
-        return f"Envelope({self.namespace!r}, {kind}, executable={self.executable})"
+        return f"{type(self).__name__}({self.namespace!r}, {kind}, executable={self.executable})"
+
+    @property
+    def key_id(self) -> bytes:
+        """The id of the key that seals, zeros where none does."""
+        return self._small.key_id
+
+    def may_inflate(self, raw: int, size: int) -> bool:
+        """Whether a run of ``raw`` bytes that was compressed to ``size`` would be opened again."""
+        return raw <= self.max_bytes and may_inflate(raw, size)
 
     def seal(
         self,
@@ -162,7 +142,7 @@ class Envelope:
             UnserializableError: the envelope would be larger than ``max_bytes``.
             ValueError: a serializer that is not allowed here, unknown flags, a number out of range.
         """
-        if not 0 < serializer < self._serializers or flags & ~_FLAGS or not 0.0 <= seconds < inf:
+        if not 0 < serializer < self._serializers or flags & ~FLAGS or not 0.0 <= seconds < inf:
             raise self._unusable(serializer, flags, seconds)
         first = frames[0]
         if type(first) is not bytes:
@@ -171,13 +151,12 @@ class Envelope:
         raw = len(first) + sum(map(len, buffers)) if buffers else len(first)
         suite = self._small if raw < _HMAC_FROM else self._large
         meta = packed_meta(version, label, tags) if tags or version or label else b""
-        size = _HEADER_SIZE + suite.tag_size + len(meta) + _ROW_SIZE * len(buffers) + len(first)
+        size = HEADER_SIZE + suite.tag_size + len(meta) + _ROW_SIZE * len(buffers) + len(first)
         if aligned_end(size, buffers) > self.max_bytes:
-            reason = f"it takes {raw} bytes, and with its header an entry here may take {self.max_bytes}"
-            raise UnserializableError("serialized value", reason, hint="raise max_value_bytes or return less")
+            raise self._too_large(raw)
         try:
             header = _HEADER.pack(
-                _MAGIC, suite.code, serializer, _NO_CODEC, flags, 0, suite.key_id,
+                MAGIC, suite.code, serializer, NO_CODEC, flags, 0, suite.key_id,
                 microsecond(created), deadline(soft), deadline(expires), generation,
                 raw, seconds, len(first), len(meta), len(buffers),
             )  # fmt: skip
@@ -185,13 +164,49 @@ class Envelope:
             raise ValueError(f"created={created}, generation={generation}: {error}") from None
         described = meta + b"".join([ROW.pack(len(buffer), suite.digest(buffer)) for buffer in buffers])
         tag = suite.tag(prefixed(key) + header + described, first)
-        if len(first) < _JOINED_BELOW:
+        if len(first) < JOINED_BELOW:
             chunks: list[bytes | memoryview] = [b"".join((header, tag, described, first))]
         else:
             chunks = [header + tag + described, first]
         if buffers:
             append_aligned(chunks, buffers)
         return chunks
+
+    def seal_run(
+        self,
+        key: str,
+        packed: bytes,
+        *,
+        codec: int,
+        raw: int,
+        serializer: int,
+        created: float,
+        expires: float | None = None,
+        soft: float | None = None,
+        seconds: float = 0.0,
+        tags: tuple[str, ...] = (),
+        version: str = "",
+        label: bytes = b"",
+        flags: int = 0,
+        generation: int = 0,
+    ) -> list[bytes | memoryview]:
+        """Return the chunks of an envelope around a compressed run; see :meth:`seal`, which this spares.
+
+        ``codec`` has made ``packed`` of ``raw`` bytes; ask :meth:`may_inflate` before.
+        """
+        if not 0 < serializer < self._serializers or flags & ~FLAGS or not 0.0 <= seconds < inf:
+            raise self._unusable(serializer, flags, seconds)
+        suite = self._small if len(packed) < _HMAC_FROM else self._large
+        meta = packed_meta(version, label, tags) if tags or version or label else b""
+        if HEADER_SIZE + suite.tag_size + len(meta) + len(packed) > self.max_bytes:
+            raise self._too_large(len(packed))
+        header = packed_header(
+            suite.code, suite.key_id, (raw, len(packed), len(meta), 0),
+            serializer=serializer, codec=codec, flags=flags, created=created, soft=soft, expires=expires,
+            generation=generation, seconds=seconds,
+        )  # fmt: skip
+        head = header + suite.tag(prefixed(key) + header + meta, packed) + meta
+        return [head + packed] if len(packed) < JOINED_BELOW else [head, packed]
 
     def open(self, key: str, blob: Blob | MappedBlob, *, now: float) -> Opened:
         """Verify an envelope and return what it holds; it may be shared, and must not be changed.
@@ -226,15 +241,15 @@ class Envelope:
         self, key: str, blob: Blob | MappedBlob, now: float
     ) -> Opened:
         """Do what :meth:`open` promises, for bytes that were not met before."""
-        data: bytes | memoryview = blob if type(blob) is bytes else _content(blob)
+        data: bytes | memoryview = blob if type(blob) is bytes else content_of(blob)
         if len(data) > self.max_bytes:
             raise EnvelopeError("too-big")
-        if len(data) < _HEADER_SIZE:
+        if len(data) < HEADER_SIZE:
             raise EnvelopeError("short")
         fields = _HEADER.unpack_from(data)
         first_size, meta_size, count = fields[13:]
         suite = self._suite(fields)
-        body = _HEADER_SIZE + suite.tag_size
+        body = HEADER_SIZE + suite.tag_size
         table = body + meta_size
         start = table + _ROW_SIZE * count
         end = start + first_size
@@ -242,9 +257,9 @@ class Envelope:
             raise EnvelopeError("short")
         if end != len(data) and not count:
             raise EnvelopeError("length")
-        tag = bytes(data[_HEADER_SIZE:body])
+        tag = bytes(data[HEADER_SIZE:body])
         first = memoryview(data)[start:end]
-        if not compare_digest(suite.tag(prefixed(key) + data[:_HEADER_SIZE] + data[body:start], first), tag):
+        if not compare_digest(suite.tag(prefixed(key) + data[:HEADER_SIZE] + data[body:start], first), tag):
             raise EnvelopeError("auth")
         opened = self._admitted(fields, now)
         opened.size = len(data)
@@ -269,7 +284,7 @@ class Envelope:
     def _suite(self, fields: tuple[Any, ...]) -> Suite:
         """Return the suite to verify with: one of those configured, whatever the header claims."""
         magic, code, _, _, _, reserved, key_id, *_ = fields
-        if magic != _MAGIC or reserved:
+        if magic != MAGIC or reserved:
             raise EnvelopeError("format")
         by_id = self._suites.get(code)
         if by_id is None:
@@ -285,21 +300,22 @@ class Envelope:
             _, _, serializer, codec, flags, _, _, created_us, soft_us, expires_us,
             generation, raw, seconds, first_size, _, count,
         ) = fields  # fmt: skip
-        if flags & ~_FLAGS:
+        if flags & ~FLAGS:
             raise EnvelopeError("flags")
         if not 0 < serializer < self._serializers:
             raise EnvelopeError("serializer")
-        if codec != _NO_CODEC:
-            raise EnvelopeError("codec")
-        if raw != first_size and not count:
+        if codec:
+            opened = self._deflated(codec, raw, first_size, count)
+        elif raw != first_size and not count:
             raise EnvelopeError("length")
+        else:
+            opened = Opened()
         if not 0.0 <= seconds < inf:
             raise EnvelopeError("format")
         created = created_us / 1e6
         expires = expires_us / 1e6 if expires_us else None
         if expires is not None and not created - self._skew <= now < expires:
             raise EnvelopeError("expired")
-        opened = Opened()
         opened.created = created
         opened.expires = expires
         opened.soft = soft_us / 1e6 if soft_us else None
@@ -311,14 +327,30 @@ class Envelope:
         opened.version, opened.label, opened.tags = "", b"", ()
         return opened
 
+    def _deflated(self, codec: int, raw: int, size: int, count: int) -> Opened:
+        """Return what opens a compressed entry: with an installed codec, in bounds that hold beforehand."""
+        codecs = self._codecs
+        if codecs is None or codec not in codecs:
+            raise EnvelopeError("codec")
+        if count:
+            raise EnvelopeError("length")
+        if not self.may_inflate(raw, size):
+            raise EnvelopeError("too-big")
+        return Deflated(codecs, raw)
+
+    def _too_large(self, size: int) -> UnserializableError:
+        reason = f"it takes {size} bytes, and with its header an entry here may take {self.max_bytes}"
+        return UnserializableError("serialized value", reason, hint="raise max_value_bytes or return less")
+
     def _unusable(self, serializer: int, flags: int, seconds: float) -> ValueError:
         if not 0 < serializer < self._serializers:
             allowed = f"0x01 to {self._serializers - 1:#04x}"
             return ValueError(f"serializer id {serializer:#04x} is not allowed here, only {allowed}")
-        if flags & ~_FLAGS:
+        if flags & ~FLAGS:
             return ValueError(f"flags {flags:#04x} are unknown; known are NEGATIVE, EXCEPTION and CLAIM")
         return ValueError(f"seconds={seconds} is not a finite duration")
 
 
-def _content(blob: Blob | MappedBlob) -> memoryview:
+def content_of(blob: Blob | MappedBlob) -> memoryview:
+    """Return what an engine returned as a read-only view of single bytes."""
     return flat(blob.view if isinstance(blob, MappedBlob) else blob)

@@ -1,0 +1,1 @@
+"""Fast codecs for entries of cachewright caches."""

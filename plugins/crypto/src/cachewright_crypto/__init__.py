@@ -1,0 +1,1 @@
+"""Encryption for entries of cachewright caches."""
