@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = tomllib.loads((ROOT / "core" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FOLDERS = sorted(path for path in (ROOT / "plugins").iterdir() if path.is_dir())
-CONTRACTS = ("engine.py", "aio.py", "serializer.py", "keymaker.py", "*codec.py", "cipher.py")
+CONTRACTS = ("engine.py", "*_engine.py", "aio.py", "serializer.py", "keymaker.py", "*codec.py", "cipher.py")
 STORED = ("serializer.py", "keymaker.py", "*codec.py", "cipher.py")
 
 

@@ -77,4 +77,6 @@ def canonical() -> KeyMaker:
                 return self._inner.value_key(value.lower() if isinstance(value, str) else value)
     """
     # by its name: a contract imports nothing that is built on it
-    return load_target("cachewright.builtin.canonical:CanonicalKeyMaker", KeyMaker, plugin="canonical")()
+    target = "cachewright.builtin.canonical:CanonicalKeyMaker"
+    made: type[KeyMaker] = load_target(target, KeyMaker, plugin="canonical")
+    return made()
