@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cachewright.costs import (
+    AUTHENTICATION,
     THREAD_HOP,
     call_seconds,
     get_seconds,
@@ -20,8 +21,10 @@ from cachewright.workload import KINDS, Kind, Workload
 KNOTS = ((100, 1e-6), (10_000, 1e-4), (1_000_000, 1e-3))
 
 
-def engine(*, holds: str = "bytes", blocking: bool = False, async_: bool = False) -> EngineInfo:
-    ability = Capabilities(holds=holds, blocking=blocking, async_=async_)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def engine(
+    *, holds: str = "bytes", blocking: bool = False, async_: bool = False, maps: bool = False
+) -> EngineInfo:
+    ability = Capabilities(holds=holds, blocking=blocking, async_=async_, maps=maps)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     costs = Costs(get=KNOTS, set=((64, 2e-6), (1_000_000, 2e-3)), miss=3e-6)
     return EngineInfo(name="e", target="m:E", async_target="m:A", capabilities=ability, costs=costs)
 
@@ -73,10 +76,23 @@ def test_serializing_costs_only_where_bytes_are_held(kind: Kind) -> None:
 def test_containers_are_dearer_than_buffers() -> None:
     """A JSON-like document of 8,000 parts costs about a hundred times what an array of that size does."""
     store = interpolated(KNOTS, 500_000)
-    document = get_seconds(engine(), Workload(kind="container", nbytes=500_000, count=8_000)) - store
-    buffer = get_seconds(engine(), Workload(kind="array", nbytes=500_000)) - store
+    maps = engine(maps=True)  # verified once: only decoding is left
+    document = get_seconds(maps, Workload(kind="container", nbytes=500_000, count=8_000)) - store
+    buffer = get_seconds(maps, Workload(kind="array", nbytes=500_000)) - store
     assert document == pytest.approx(6.6e-4, rel=0.1)
     assert document > 50 * buffer
+
+
+def test_large_values_are_signed_and_verified() -> None:
+    """By every engine of bytes when they are stored, and on every read unless it maps them."""
+    workload = Workload(kind="array", nbytes=10_000_000)
+    signing = AUTHENTICATION * 10_000_000
+    assert get_seconds(engine(), workload) - get_seconds(engine(maps=True), workload) == pytest.approx(
+        signing
+    )
+    assert set_seconds(engine(), workload) == pytest.approx(set_seconds(engine(maps=True), workload))
+    small = Workload(kind="array", nbytes=10_000)
+    assert get_seconds(engine(), small) == get_seconds(engine(maps=True), small)
 
 
 def test_a_blocking_engine_pays_for_a_thread_on_an_event_loop() -> None:

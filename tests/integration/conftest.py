@@ -38,6 +38,47 @@ def server_url() -> Iterator[str]:
         server.stop()
 
 
+@pytest.fixture(scope="session")
+def memcached_url() -> Iterator[str]:
+    """Start a Memcached server; return its URL."""
+    binary = shutil.which("memcached")
+    if binary is None:
+        pytest.skip("memcached is not on PATH")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [binary, "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-u", "root"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        eventually(lambda: _listens(port))
+        yield f"memcached://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+SERVERS = {"redis": "server_url", "aiocache-redis": "server_url", "aiocache-memcached": "memcached_url"}
+"""Fixture of the server of every engine that needs one."""
+
+
+@pytest.fixture
+def address_of(request: pytest.FixtureRequest) -> Callable[[str], str | None]:
+    """Return the address of the running server of an engine, ``None`` for one that needs none."""
+
+    def address(engine: str) -> str | None:
+        return request.getfixturevalue(SERVERS[engine]) if engine in SERVERS else None
+
+    return address
+
+
 class Server:
     """A redis-server that can be killed, frozen and started again on the same port."""
 

@@ -18,6 +18,8 @@ from cachewright.testing.sameness import same
 KEYS = "ab" * 32
 REGISTRY = default_registry()
 ENGINES = {info.name: info for info in REGISTRY.engines().values() if info.capabilities.holds == "bytes"}
+pytestmark = pytest.mark.filterwarnings("ignore:engine 'diskcache")
+
 COLOURS = [
     (info.name, colour)
     for info in ENGINES.values()

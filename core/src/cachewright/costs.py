@@ -1,8 +1,8 @@
 """A cost is the time in seconds that an operation of an engine is expected to take for a workload.
 
-Cost = store(bytes) + codec(kind, bytes, objects). The store's part comes from the engine's record; the
-codec's part is the core's, so it is the same for every engine that holds bytes, and nothing for those
-that hold objects. The figures are medians of one machine (CPython 3.11, two shared cores): good for
+Cost = store(bytes) + codec(kind, bytes, objects) + authentication(bytes). The store's part comes from the
+engine's record; the others are the core's, so they are the same for every engine that holds bytes, and
+nothing for those that hold objects. The figures are medians of one machine (CPython 3.11, two shared cores): good for
 ranking, where being right to within 1.4 times is enough, not for promises.
 """
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 THREAD_HOP = 6e-5
 """Seconds for handing one blocking operation from an event loop to a worker thread and back."""
+
+
+AUTHENTICATION = 7e-10
+"""Seconds per byte to sign a value or to verify it; an engine that maps large values has them verified once."""
+
+MAPPED_FROM = 65_536
+"""Bytes from which engines that map values have files for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +72,15 @@ Containers pay for every object inside: a JSON-like document of 100 KB takes 0.6
 def get_seconds(info: EngineInfo, workload: Workload) -> float:
     """Return what a hit takes, decoding included."""
     decode = _codec(info, workload, direction=0)
-    return interpolated(info.costs.get, workload.size) + decode + hop_seconds(info, workload)
+    verify = 0.0 if info.capabilities.maps and workload.size >= MAPPED_FROM else _signed(info, workload)
+    return interpolated(info.costs.get, workload.size) + decode + verify + hop_seconds(info, workload)
 
 
 def set_seconds(info: EngineInfo, workload: Workload) -> float:
     """Return what storing a value takes, encoding included."""
     encode = _codec(info, workload, direction=1)
-    return interpolated(info.costs.set, workload.size) + encode + hop_seconds(info, workload)
+    sign = _signed(info, workload)
+    return interpolated(info.costs.set, workload.size) + encode + sign + hop_seconds(info, workload)
 
 
 def miss_seconds(info: EngineInfo, workload: Workload) -> float:
@@ -110,6 +119,10 @@ def interpolated(knots: Sequence[tuple[int, float]], nbytes: int) -> float:
     if below_seconds <= 0 or above_seconds <= 0:  # no logarithm: on a straight line
         return below_seconds + share * (above_seconds - below_seconds)
     return below_seconds * math.exp(share * math.log(above_seconds / below_seconds))
+
+
+def _signed(info: EngineInfo, workload: Workload) -> float:
+    return 0.0 if info.capabilities.holds == "objects" else AUTHENTICATION * workload.size
 
 
 def _codec(info: EngineInfo, workload: Workload, *, direction: int) -> float:

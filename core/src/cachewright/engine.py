@@ -87,6 +87,7 @@ class Capabilities:
         scan: ``keys`` lists what is stored.
         fork_safe: usable in a child after ``fork`` without more ado.
         free_threaded: tested without the global interpreter lock.
+        maps: large values come back as :class:`MappedBlob`, so that they are read and verified once.
         max_value_size: largest value in bytes; ``None`` for no limit.
     """
 
@@ -106,6 +107,7 @@ class Capabilities:
     scan: bool = True
     fork_safe: bool = True
     free_threaded: bool = False
+    maps: bool = False
     max_value_size: int | None = None
 
 

@@ -51,10 +51,11 @@ def cachewright_engines() -> list[EngineInfo]:
                 policies=("lru", "fifo"),
                 compare_and_set=True,
                 many=True,
+                maps=True,
             ),
             costs=Costs(
                 get=((64, 6e-6), (16_384, 1.2e-5), (1_000_000, 4e-5), (10_000_000, 5e-5)),
-                set=((64, 5e-5), (16_384, 9e-5), (1_000_000, 1.8e-3), (10_000_000, 1.6e-2)),
+                set=((64, 5e-5), (16_384, 9e-5), (1_000_000, 1.1e-3), (10_000_000, 9e-3)),
                 miss=5e-6,
                 open=5e-3,
             ),

@@ -22,6 +22,7 @@ def cachewright_engines() -> list[EngineInfo]:
                 blocking=True,
                 max_entries=True,
                 max_bytes=True,
+                maps=True,
             ),
             costs=Costs(
                 get=((64, 4e-6), (16_384, 5e-6), (1_000_000, 9e-6), (10_000_000, 9e-6)),
