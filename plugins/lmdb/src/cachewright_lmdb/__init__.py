@@ -1,0 +1,1 @@
+"""The lmdb engine of cachewright; install the distribution and say ``engine="lmdb"``."""
