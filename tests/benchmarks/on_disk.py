@@ -14,6 +14,7 @@ from typing import Any
 
 from case import Case, loops, seconds_per_call
 
+OPTIONS = {"diskcache": {"accept_cve": True}}
 ENGINES = ("sqlite", "lmdb", "diskcache", "joblib", "klepto")
 
 
@@ -34,7 +35,7 @@ def hit_against(engine: str, decorated: Callable[[Path, Any], Any]) -> dict[str,
         return x
 
     with folders() as (folder, settings):
-        ours = cached(engine=engine, name="bench", settings=settings)(same)
+        ours = cached(engine=engine, name="bench", settings=settings, options=OPTIONS.get(engine))(same)
         peer = decorated(folder / "peer", same)
         for f in (ours, peer):
             f(1), f(1)
@@ -98,7 +99,10 @@ def round_trip(engine: str, make: Callable[[], Any]) -> dict[str, float]:
     value = make()
     with folders() as (folder, settings):
         file, theirs = folder / "peer.joblib", diskcache.Cache(str(folder / "peer"), size_limit=2**33)
-        with open_cache("bench", engine=engine, settings=settings) as cache, theirs:
+        with (
+            open_cache("bench", engine=engine, settings=settings, options=OPTIONS.get(engine)) as cache,
+            theirs,
+        ):
 
             def by_joblib() -> Any:
                 joblib.dump(value, file)
@@ -127,7 +131,7 @@ def array_hit(engine: str) -> dict[str, float]:
         return value + x
 
     with folders() as (folder, settings):
-        ours = cached(engine=engine, name="bench", settings=settings)(make)
+        ours = cached(engine=engine, name="bench", settings=settings, options=OPTIONS.get(engine))(make)
         peer = joblib.Memory(folder / "peer", mmap_mode="r", verbose=0).cache(make)
         ours(1), ours(1), peer(1), peer(1)
         return seconds_per_call({"ours": lambda: ours(1), "peer": lambda: peer(1)}, 20)
@@ -163,7 +167,10 @@ def array_put(engine: str) -> dict[str, float]:
     from cachewright import open_cache
 
     values = array()
-    with folders() as (folder, settings), open_cache("bench", engine=engine, settings=settings) as cache:
+    with (
+        folders() as (folder, settings),
+        open_cache("bench", engine=engine, settings=settings, options=OPTIONS.get(engine)) as cache,
+    ):
         target = folder / "peer.joblib"
         return seconds_per_call(
             {"ours": lambda: cache.set("k", values), "peer": lambda: joblib.dump(values, target)}, 3

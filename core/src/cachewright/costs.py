@@ -2,8 +2,8 @@
 
 Cost = store(bytes) + codec(kind, bytes, objects) + authentication(bytes). The store's part comes from the
 engine's record; the others are the core's, so they are the same for every engine that holds bytes, and
-nothing for those that hold objects. The figures are medians of one machine (CPython 3.11, two shared cores): good for
-ranking, where being right to within 1.4 times is enough, not for promises.
+nothing for those that hold objects. The figures are medians of one machine (CPython 3.11, two shared
+cores): good for ranking, where being right to within 1.4 times is enough, not for promises.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ THREAD_HOP = 6e-5
 
 
 AUTHENTICATION = 7e-10
-"""Seconds per byte to sign a value or to verify it; an engine that maps large values has them verified once."""
+"""Seconds per byte to sign or to verify a value; one that the engine maps is verified once."""
 
 MAPPED_FROM = 65_536
 """Bytes from which engines that map values have files for them."""
