@@ -37,10 +37,6 @@ class TestRedis(AsyncEngineKit):
 class TestMemcached(AsyncEngineKit):
     info = MEMCACHED
     clocked_by_server = True
-    expected_failures = {
-        "test_a_failed_computation_is_replaced": "it counts entries, which a memcached server cannot",
-        "test_what_is_being_computed_is_no_entry": "it lists entries, which a memcached server cannot",
-    }
 
     @pytest.fixture(autouse=True)
     def address(self, memcached_server: Any) -> None:

@@ -89,6 +89,8 @@ def _provided(row: Any) -> str:
         ("engines", row.engines),
         ("serializers", row.serializers),
         ("key makers", row.keymakers),
+        ("codecs", row.codecs),
+        ("ciphers", row.ciphers),
     ):
         if names:
             parts.append(f"{what} {', '.join(names)}")

@@ -117,7 +117,8 @@ class SharingContract(EngineContract):
         with pytest.raises(ZeroDivisionError):
             first.get_or_set("key", lambda: 1 // 0)
         assert second.get("key", MISSING) is MISSING
-        assert len(second) == 0
+        if self.info.capabilities.scan:
+            assert len(second) == 0
         assert second.get_or_set("key", lambda: "value") == "value"
 
     def test_what_is_being_computed_is_no_entry(self, caches: tuple[Cache, Cache]) -> None:
@@ -126,7 +127,8 @@ class SharingContract(EngineContract):
         with _loading(first):
             assert second.get("key", MISSING) is MISSING
             assert "key" not in second
-            assert list(second) == []
+            if self.info.capabilities.scan:
+                assert list(second) == []
             assert second.delete("other") is False
             assert second.add("key", "added") is True
         assert first.get("key") == second.get("key") == "added"
