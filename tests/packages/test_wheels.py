@@ -157,3 +157,22 @@ def test_plugins_are_listed_without_their_backend_libraries(elsewhere, dist):
     listed = elsewhere("cachewright", "plugins", codes=(0, 1))  # 1: something is missing, as it should be
     assert [name for name in PLUGINS if name not in listed] == []
     assert "broken" not in listed
+
+
+def test_all_of_it_is_one_installation(dist, tmp_path):
+    """``pip install "cachewright[all]"`` brings every plugin that has no known hole, each of them usable."""
+    environment = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", environment)
+    python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    run(python, "-m", "pip", "install", "--quiet", "--find-links", dist, "cachewright[all]", cwd=tmp_path)
+    program = (
+        "from cachewright import plugins\n"
+        "for row in plugins(): print(row.name, row.state)\n"
+        "from cachewright.registry import default_registry as registry\n"
+        "for info in [*registry().serializers().values(), *registry().codecs().values()]: info.load()\n"
+        "for info in registry().engines().values(): (info.load if info.target else info.load_async)()\n"
+    )
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("CACHEWRIGHT_")}
+    told = run(python, "-W", "error", "-c", program, cwd=tmp_path, env=variables)
+    expected = {"builtin", *PLUGINS} - {"diskcache"}
+    assert dict(line.split() for line in told.splitlines()) == dict.fromkeys(expected, "ok")

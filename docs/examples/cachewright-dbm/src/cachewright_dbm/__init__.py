@@ -1,0 +1,1 @@
+"""A engine of cachewright: say ``engine="dbm"``."""
