@@ -233,6 +233,8 @@ def test_threads_that_end_leave_their_connections(engine: RedisEngine, server: A
 @pytest.mark.parametrize("without", [False, True])
 def test_with_and_without_hiredis(redis_url: str, protocol: int, without: bool) -> None:
     """Every operation works with the parser in C and without it, in both protocols and colours."""
+    if not without:
+        pytest.importorskip("hiredis", reason="hiredis is not installed")
     script = f"""
 import asyncio, sys
 if {without}:
