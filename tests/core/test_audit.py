@@ -32,7 +32,7 @@ def store(tmp_path):
 def test_kinds_signatures_and_sizes_are_counted(store):
     """Data-only and pickled entries apart, all signed, large ones once more."""
     with open_cache("audited", **store()) as cache:
-        cache.set("plain", {"a": 1})
+        cache.set("plain", b"bytes")
         cache.set("text", "x" * 5000)
         cache.set("pickled", functools.partial(int, base=2))
         cache.set("gone", 1, ttl=1e-9)
@@ -99,7 +99,7 @@ def test_an_asynchronous_cache_is_audited_alike(store):
 
     async def main():
         async with open_async_cache("audited", **store()) as cache:
-            await cache.set("k", (1,))
+            await cache.set("k", "text")
             return await cache.audit()
 
     assert [group.name for group in asyncio.run(main()).groups] == ["data-only", "signed"]
