@@ -33,8 +33,17 @@ def described(value: object) -> tuple[object, list[int], str, memoryview]:
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
     if not array.nbytes:
         return dtype, list(array.shape), order, memoryview(b"")
-    line = (array.T if order == "F" else np.ascontiguousarray(array)).reshape(-1)
+    line = (array.T if order == "F" else _whole(array)).reshape(-1)
     return dtype, list(array.shape), order, line.view(np.uint8).data.toreadonly()
+
+
+def _whole(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the array without gaps; a copy of a structure has zeros between its fields, not old memory."""
+    if array.flags.c_contiguous or array.dtype.names is None:
+        return np.ascontiguousarray(array)
+    copy = np.zeros(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def rebuilt(dtype: object, shape: object, order: object, memory: bytes | memoryview) -> np.ndarray[Any, Any]:
