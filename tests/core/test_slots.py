@@ -14,6 +14,7 @@ import pytest
 
 from cachewright import cached, open_cache
 from cachewright._slots import COUNT, Slots, SlottedEngine
+from cachewright.directory import open_store_directory
 from cachewright.engine import Capabilities, Costs, Engine, EngineConfig, EngineInfo
 from cachewright.entry import MISSING
 from cachewright.errors import ConfigurationError, EngineError, EngineUnavailableError
@@ -33,7 +34,12 @@ class FolderEngine(Engine):
             if value is not None:
                 raise ConfigurationError(setting, value, "nothing: this engine has none")
         digest = hashlib.sha256(config.namespace.encode("utf-8", "surrogatepass")).hexdigest()
-        self._folder = Path(config.path) / digest
+        self._directory = open_store_directory(config.path, engine=self.name)
+        self._folder = Path(self._directory.path) / digest
+
+    @property
+    def private(self):
+        return self._directory.private
 
     def get(self, key, /):
         try:
@@ -42,8 +48,9 @@ class FolderEngine(Engine):
             return MISSING
 
     def set(self, key, value, /, *, ttl=None, size=1):
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(0o700, parents=True, exist_ok=True)
         draft = self._folder / f".{key}.{os.getpid()}.{threading.get_ident()}"
+        draft.touch(0o600)
         draft.write_bytes(b"".join(value))
         draft.replace(self._folder / key)
         return True

@@ -164,7 +164,8 @@ def test_all_of_it_is_one_installation(dist, tmp_path):
     environment = tmp_path / "venv"
     run(sys.executable, "-m", "venv", environment)
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
-    run(python, "-m", "pip", "install", "--quiet", "--find-links", dist, "cachewright[all]", cwd=tmp_path)
+    here = os.environ | {"PIP_FIND_LINKS": str(dist)}
+    run(python, "-m", "pip", "install", "--quiet", "cachewright[all]", cwd=tmp_path, env=here)
     program = (
         "from cachewright import plugins\n"
         "for row in plugins(): print(row.name, row.state)\n"
