@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 
 import pytest
 
 from cachewright import open_async_cache, open_cache
+from cachewright.cli import main
 from cachewright.config import Settings
 from cachewright.doctor import examine, examine_caches
 
@@ -122,3 +124,16 @@ def test_the_doctor_audits_caches_by_name_and_the_store_of_the_user(tmp_path, mo
     assert told[0] == kind
     (refused,) = examine_caches(["mine"], engine="nosuch")
     assert refused.level == "problem"
+
+
+def test_the_command_prints_the_audit_of_a_named_cache(store, tmp_path, capsys, monkeypatch):
+    """``cachewright doctor NAME`` looks at that cache alone; what cannot be read makes it fail."""
+    monkeypatch.setenv("CACHEWRIGHT_DATA_DIR", str(tmp_path / "keys"))
+    with open_cache("audited", **store()) as cache:
+        cache.set("k", functools.partial(int, base=2))
+    place = ["--engine", "sqlite", "--path", str(tmp_path / "store"), "--json"]
+    assert main(["doctor", "audited", *place]) == 0
+    assert [row["subject"] for row in json.loads(capsys.readouterr().out)] == ["cache audited"] * 2
+    monkeypatch.setenv("CACHEWRIGHT_SIGNING_KEYS", NEW)
+    assert main(["doctor", "audited", *place]) == 1
+    assert "unknown-key" in capsys.readouterr().out
