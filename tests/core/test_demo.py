@@ -177,10 +177,17 @@ def explosive(monkeypatch):
 
 def test_an_engine_that_fails_in_any_way_is_left_out_with_the_reason(explosive):
     """The others are shown."""
-    usable, left_out = demo.engines()
+    usable, left_out = demo.engines(["explosive", "null", "memory", "sqlite"])
     assert left_out["explosive"] == "ZeroDivisionError: surprise"
     assert left_out["null"] == "it stores nothing"
     assert {"memory", "sqlite"} <= {info.name for info in usable}
+
+
+def test_what_the_selector_never_picks_is_shown_on_request_only(explosive):
+    """It is not even opened unless it was named."""
+    usable, left_out = demo.engines()
+    assert left_out["explosive"] == "used only when asked for by name: --engine explosive"
+    assert all(info.automatic for info in usable)
 
 
 def test_progress_is_told_for_every_call(monkeypatch):

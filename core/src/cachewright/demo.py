@@ -18,7 +18,7 @@ from cachewright.registry import default_registry
 from cachewright.workload import Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from cachewright.console import Console
     from cachewright.engine import EngineInfo
@@ -142,13 +142,22 @@ def jobs() -> list[Job]:
     return [*found, Job(name="byte pairs", measure=pairs), Job(name="token table", measure=tokens)]
 
 
-def engines() -> tuple[list[EngineInfo], dict[str, str]]:
-    """Return the installed engines that answer, and why the others were left out."""
+def engines(only: Collection[str] = ()) -> tuple[list[EngineInfo], dict[str, str]]:
+    """Return the installed engines that answer, and why the others were left out.
+
+    Args:
+        only: names of those to look at; default: all, but what the selector never picks is left out.
+    """
     usable: list[EngineInfo] = []
-    left_out = default_registry().unavailable()
+    unavailable = default_registry().unavailable()
+    left_out = {name: reason for name, reason in unavailable.items() if not only or name in only}
     for info in default_registry().engines().values():
+        if only and info.name not in only:
+            continue
         if info.name == "null":
             left_out[info.name] = "it stores nothing"
+        elif not only and not info.automatic:
+            left_out[info.name] = f"used only when asked for by name: --engine {info.name}"
         if info.name in left_out:
             continue
         try:
@@ -229,13 +238,10 @@ def run(console: Console, *, limit: int | None = None, only: list[str] | None = 
     Args:
         console: where progress is shown.
         limit: at most so many modules.
-        only: names of the engines to use; default: every installed one that answers.
+        only: names of the engines to use; default: every installed one that answers and may be picked.
     """
     sources = standard_library(limit)
-    usable, left_out = engines()
-    if only:
-        left_out = {name: reason for name, reason in left_out.items() if name in only}
-        usable = [info for info in usable if info.name in only]
+    usable, left_out = engines(only or ())
     todo = jobs()
     runs: list[Run] = []
     with console.progress("measuring modules", 2 * len(sources) * len(usable) * len(todo)) as advance:
